@@ -1,0 +1,1 @@
+"""Why did the model say that, and can the answer be trusted?"""
