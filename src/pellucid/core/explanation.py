@@ -1,0 +1,359 @@
+"""What comes out: signed numbers with named axes, what they mean, and how they came about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pellucid.core.errors import InputError, nearest
+
+BATCH, CHANNEL, HEIGHT, WIDTH = "batch", "channel", "height", "width"
+
+
+class Kind(Enum):
+    """What the numbers of an explanation mean. Drawing and metrics are chosen by it, numbers never are."""
+
+    SENSITIVITY = "sensitivity"
+    """Change of the score per change of the input. Signed; does not sum to anything."""
+    CONTRIBUTION = "contribution"
+    """Part of the score that an input is held responsible for. Signed; adds up to a difference of scores or an effect."""
+    CAM = "cam"
+    """How much a place of an inner feature map counted for the score; on the map's own grid."""
+    SPREAD = "spread"
+    """A second moment or variance. Never negative."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """The output that was explained, one entry per row."""
+
+    index: tuple[int | None, ...]
+    """Class number, or None where the score is not one class (a unit, a function)."""
+    name: tuple[str, ...]
+    """Readable: `tabby`, `tabby − Egyptian cat`, `unit 5 of layer4`."""
+    score: tuple[float, ...]
+    """The number that was explained, at the clean input."""
+    output: str
+    """`logit`, `probability`, `log_probability` or `margin`."""
+    asked: str
+    """What the user asked for: `Top(1)`, `Class('tabby')`."""
+    rank: int = 0
+    """Place among the targets of the same call (0 for the first of Top(3))."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """The model's best classes for each row, best first."""
+
+    index: tuple[tuple[int, ...], ...]
+    name: tuple[tuple[str, ...], ...]
+    probability: tuple[tuple[float, ...], ...]
+    """Probabilities, or raw outputs where the model has none (`is_probability` False)."""
+    is_probability: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """A reference to what was explained: names, and the pictures as the model saw them."""
+
+    name: tuple[str, ...]
+    picture: Tensor | None
+    """uint8 [batch, height, width, 3], the model's view in pixels; None when rows are not pictures."""
+    shape: tuple[int, ...]
+    """Shape of one row of the model's input, e.g. (3, 224, 224)."""
+    notes: tuple[tuple[str, ...], ...] = ()
+    """Per row, what the front door decided (EXIF turned, alpha over white ...)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passes:
+    """Work that was done, in model rows. Shared work is counted once for the whole call."""
+
+    rounds: int = 0
+    forward: int = 0
+    backward: int = 0
+    calls: int = 0
+    """Calls of the model, each with one or more rows."""
+    verification: int = 0
+    """Rows spent on looking at the model and on verifying its prepared form; zero when cached."""
+    retried: int = 0
+    """Rows computed again after running out of memory."""
+
+    def __add__(self, other: Passes) -> Passes:
+        return Passes(**{f: getattr(self, f) + getattr(other, f) for f in self.__slots__})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCard:
+    """Which model, in a way that can be compared later."""
+
+    name: str
+    fingerprint: str
+    """Hash of all weights and buffers."""
+    evaluator: str
+    """`plain` or `prepared`, with the reason."""
+    framework: str = "torch"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """How an explanation came about: enough to do it again."""
+
+    method: str
+    """Registry name: `integrated_gradients`."""
+    title: str
+    """Name in the literature: `Integrated Gradients`."""
+    params: Mapping[str, Any]
+    """Every parameter, JSON-able, defaults included."""
+    cite: tuple[str, ...]
+    model: ModelCard
+    at: str | None = None
+    """Site where the numbers live; None for the input."""
+    seed: int | None = None
+    passes: Passes = Passes()
+    seconds: float = 0.0
+    rows: int = 0
+    """Model rows at once."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    decisions: tuple[str, ...] = ()
+    """What was decided automatically: layer, stripped softmax, prepared evaluation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One self-check, a value per row. It turns red where `passed` is False."""
+
+    name: str
+    """`completeness`, `degenerate`, `std_error` ..."""
+    value: tuple[float, ...]
+    passed: tuple[bool, ...]
+    limit: float | None = None
+    says: str = ""
+    """One sentence on what is measured, for people."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Why one model gave one output, for a batch of inputs, by one method. A frozen value.
+
+    `values[i]` belongs to `inputs.name[i]`; the first axis is always the batch. Numbers are signed and
+    raw: reduction over channels, clipping and colour belong to `pellucid.views`.
+    """
+
+    values: Tensor
+    dims: tuple[str, ...]
+    kind: Kind
+    target: Chosen
+    prediction: Prediction
+    inputs: Inputs
+    record: Record
+    checks: tuple[Check, ...] = ()
+    std_error: Tensor | None = None
+    """Standard error of `values` for sampled methods, same shape."""
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
+    """Further tensors with the batch as first axis."""
+
+    def __post_init__(self) -> None:
+        if len(self.dims) != self.values.ndim or self.dims[0] != BATCH:
+            raise InputError(
+                f"dims {self.dims} do not name the axes of values with shape {tuple(self.values.shape)}",
+                "one name per axis, the first being 'batch'",
+            )
+
+    def __len__(self) -> int:
+        return self.values.shape[0]
+
+    def __iter__(self) -> Iterator[Explanation]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, row: int | slice) -> Explanation:
+        """The explanation of one row (still with a batch axis, of length one) or of a slice of rows."""
+        if isinstance(row, int):
+            if not -len(self) <= row < len(self):
+                raise IndexError(f"row {row} of an explanation with {len(self)} rows")
+            row = slice(row % len(self), row % len(self) + 1)
+        t, p, n = self.target, self.prediction, self.inputs
+        return replace(
+            self,
+            values=self.values[row],
+            target=replace(t, index=t.index[row], name=t.name[row], score=t.score[row]),
+            prediction=replace(p, index=p.index[row], name=p.name[row], probability=p.probability[row]),
+            inputs=replace(
+                n, name=n.name[row], picture=None if n.picture is None else n.picture[row], notes=n.notes[row]
+            ),
+            checks=tuple(replace(c, value=c.value[row], passed=c.passed[row]) for c in self.checks),
+            std_error=None if self.std_error is None else self.std_error[row],
+            extras={key: tensor[row] for key, tensor in self.extras.items()},
+        )
+
+    @property
+    def title(self) -> str:
+        return self.record.title
+
+    def check(self, name: str) -> Check | None:
+        """The self-check of that name, or None."""
+        return next((c for c in self.checks if c.name == name), None)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """One line per failed check and row."""
+        return tuple(
+            f"{who}: {c.name} {v:.3g}" + ("" if c.limit is None else f" (limit {c.limit:.3g})")
+            for c in self.checks
+            for who, v, ok in zip(self.inputs.name, c.value, c.passed, strict=True)
+            if not ok
+        )
+
+    def __repr__(self) -> str:
+        shape = " × ".join(f"{d} {n}" for d, n in zip(self.dims, self.values.shape, strict=True))
+        red = f", {len(self.warnings)} warnings" if self.warnings else ""
+        return f"Explanation({self.title} of {', '.join(dict.fromkeys(self.target.name))!s}: {shape}{red})"
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
+        return display(Explanations((self,)))
+
+
+@dataclass(frozen=True, slots=True)
+class Explanations(Sequence[Explanation]):
+    """Many explanations, addressed by model, method, target and image.
+
+    The order is models, then methods, then targets; every entry holds the whole batch of images.
+    """
+
+    entries: tuple[Explanation, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, which):  # pyright: ignore[reportIncompatibleMethodOverride] - int or slice
+        return Explanations(self.entries[which]) if isinstance(which, slice) else self.entries[which]
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(e.record.method for e in self.entries))
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(e.record.model.name for e in self.entries))
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for e in self.entries for name in e.inputs.name))
+
+    def sel(
+        self,
+        *,
+        method: str | None = None,
+        target: str | int | None = None,
+        model: str | None = None,
+        image: str | int | None = None,
+    ) -> Explanations:
+        """The entries that match all that is given; images are selected inside the entries.
+
+        Parameters
+        ----------
+        method: registry name or title. target: class name, class number or the name of a contrast.
+        model: name of the model. image: name of the image, or its place in the batch.
+        Raises InputError with the nearest names when nothing matches.
+        """
+        def fits(row: Explanation) -> bool:
+            return (target is None or target in (row.target.name[0], row.target.index[0])) and (
+                not isinstance(image, str) or image == row.inputs.name[0]
+            )
+
+        whole = [
+            e
+            for e in self.entries
+            if method in (None, e.record.method, e.record.title) and model in (None, e.record.model.name)
+        ]
+        if target is None and image is None:
+            hits = whole
+        else:
+            rows = (e[image : image + 1] for e in whole) if isinstance(image, int) else (r for e in whole for r in e)
+            hits = [row for row in rows if len(row) and fits(row)]
+        if not hits:
+            known = [*self.methods, *self.models, *self.images, *{n for e in self.entries for n in e.target.name}]
+            asked = next(str(a) for a in (method, target, model, image) if a is not None) if self.entries else ""
+            raise InputError(
+                f"no explanation matches method={method!r}, target={target!r}, model={model!r}, image={image!r}",
+                f"one of methods {self.methods}, models {self.models}, images {self.images}",
+                f"perhaps {nearest(asked, known)}" if nearest(asked, known) else "",
+            )
+        return Explanations(tuple(hits))
+
+    def __add__(self, other: Explanations) -> Explanations:
+        return Explanations(self.entries + other.entries)
+
+    def __repr__(self) -> str:
+        return "Explanations(\n" + "".join(f"  {e!r},\n" for e in self.entries) + ")"
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
+        return display(self)
+
+
+def display(them: Explanations) -> dict[str, object]:
+    """What a notebook shows. `pellucid.views` puts pictures here when it is imported; alone it is text."""
+    return {"text/plain": repr(them)} if _display is None else _display(them)
+
+
+_display = None
+
+
+def show_with(renderer) -> None:
+    """Let `renderer(explanations) -> mime bundle` draw explanations in notebooks."""
+    global _display  # noqa: PLW0603 - the one seam between values and views
+    _display = renderer
+
+
+def cat(parts: Sequence[Explanation]) -> Explanation:
+    """Join explanations of the same method and target over further images into one batch."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+
+    def joined(get) -> tuple:
+        return tuple(item for part in parts for item in get(part))
+
+    pictures = [p.inputs.picture for p in parts]
+    return replace(
+        first,
+        values=torch.cat([p.values for p in parts]),
+        target=replace(
+            first.target,
+            index=joined(lambda p: p.target.index),
+            name=joined(lambda p: p.target.name),
+            score=joined(lambda p: p.target.score),
+        ),
+        prediction=replace(
+            first.prediction,
+            index=joined(lambda p: p.prediction.index),
+            name=joined(lambda p: p.prediction.name),
+            probability=joined(lambda p: p.prediction.probability),
+        ),
+        inputs=replace(
+            first.inputs,
+            name=joined(lambda p: p.inputs.name),
+            notes=joined(lambda p: p.inputs.notes),
+            picture=None if any(p is None for p in pictures) else torch.cat([p for p in pictures if p is not None]),
+        ),
+        record=replace(
+            first.record,
+            passes=sum((p.record.passes for p in parts), Passes()),
+            seconds=sum(p.record.seconds for p in parts),
+        ),
+        checks=tuple(
+            replace(
+                c,
+                value=joined(lambda p, i=i: p.checks[i].value),
+                passed=joined(lambda p, i=i: p.checks[i].passed),
+            )
+            for i, c in enumerate(first.checks)
+        ),
+        std_error=None if first.std_error is None else torch.cat([p.std_error for p in parts]),  # pyright: ignore
+        extras={k: torch.cat([p.extras[k] for p in parts]) for k in first.extras},
+    )
