@@ -1,0 +1,369 @@
+"""Questions about a model. Methods await them; the engine answers those of all methods in shared passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from torch import Tensor
+
+from pellucid.core.errors import ParameterError
+from pellucid.core.explanation import BATCH, CHANNEL, HEIGHT, WIDTH, Check, Kind, ModelCard
+from pellucid.core.fold import Fold, Only
+from pellucid.core.points import At, Points
+from pellucid.core.site import Site, as_site
+from pellucid.core.target import Labels
+
+if TYPE_CHECKING:
+    from pellucid.core.method import Method
+
+T = TypeVar("T")
+
+
+class Can(Enum):
+    """What a model can be asked."""
+
+    SCORE = "score"
+    GRADIENT = "gradient"
+    SITES = "sites"
+    """Activations inside, and gradients there."""
+    RULES = "rules"
+    """Backward rules at operators."""
+    EDIT = "edit"
+    """Scores with an activation replaced."""
+    VARIANT = "variant"
+    """The same model with other weights."""
+
+
+class What(Enum):
+    """The kinds of answers."""
+
+    SCORE = "score"
+    OUTPUTS = "outputs"
+    GRADIENT = "gradient"
+    SITE = "site"
+    EXPLAIN = "explain"
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Replace a site's activation: `change(activation [rows, ...], k [rows]) -> activation`, k the point's number.
+
+    Equal when site and name are equal; name must hold everything that change depends on.
+    """
+
+    site: Site
+    name: Hashable
+    change: Callable[[Tensor, Tensor], Tensor] = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """The same model with other weights: `change({name: tensor}) -> {name: tensor}` gives those that differ.
+
+    Equal when the names are equal; name must hold everything that change depends on.
+    """
+
+    name: Hashable
+    change: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """The evaluation that answers a question: same variant, rule, edit and entry."""
+
+    variant: Variant | None = None
+    rule: Hashable | None = None
+    """A rule set of `pellucid.propagation`."""
+    edit: Edit | None = None
+    into: Site | None = None
+    """The points are activations of this site, put there while the clean rows run."""
+
+    @property
+    def plain(self) -> bool:
+        return self == PLAIN
+
+
+PLAIN = Where()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ask(Generic[T]):
+    """One question. `await` it for the answer; `together` asks several in one round."""
+
+    what: What
+    points: Points
+    fold: Fold
+    where: Where = PLAIN
+    site: Site | None = None
+    method: Method | None = None
+
+    def __await__(self) -> Generator[tuple[Ask[Any], ...], tuple[Any, ...], T]:
+        return (yield (self,))[0]
+
+    @property
+    def needs(self) -> frozenset[Can]:
+        """What the model must be able to answer."""
+        needs = {Can.SCORE}
+        if self.what is What.GRADIENT or self.what is What.SITE:
+            needs.add(Can.GRADIENT)
+        if self.site is not None:
+            needs.add(Can.SITES)
+        if self.where.rule is not None:
+            needs.add(Can.RULES)
+        if self.where.edit is not None or self.where.into is not None:
+            needs.add(Can.EDIT)
+        if self.where.variant is not None:
+            needs.add(Can.VARIANT)
+        return frozenset(needs)
+
+
+@dataclass(frozen=True, slots=True)
+class together:  # noqa: N801 - reads as a word: await together(a, b)
+    """Several questions in one round: `a, b = await together(q.grad(...), q.score(...))`."""
+
+    asks: tuple[Ask[Any], ...]
+
+    def __init__(self, *asks: Ask[Any]) -> None:
+        object.__setattr__(self, "asks", asks)
+
+    def __await__(self) -> Generator[tuple[Ask[Any], ...], tuple[Any, ...], tuple[Any, ...]]:
+        return (yield self.asks)
+
+
+class Pixels(Protocol):
+    """The link between pixel units (0 black, 1 white) and the units of the model's rows."""
+
+    def to_rows(self, pixels: Tensor) -> Tensor: ...
+
+    def to_pixels(self, rows: Tensor) -> Tensor: ...
+
+
+BaselineSpec = str | float | Tensor | Callable[[Tensor], Tensor]
+
+
+class References(Protocol):
+    """Reference inputs and noise levels, given in pixel units and answered in the units of the rows."""
+
+    def baseline(self, spec: BaselineSpec) -> Tensor: ...
+
+    def std(self, spread: float) -> Tensor: ...
+
+
+class Query:
+    """What a method sees: the clean rows, and questions to ask about them.
+
+    Answers carry the targets of the call as their first axis: a gradient is [target, batch, ...] while `x` is
+    [batch, ...], so that formulas broadcast over targets.
+    """
+
+    __slots__ = ("at", "references", "x")
+
+    def __init__(self, x: Tensor, references: References) -> None:
+        self.x = x
+        self.at = At(x)
+        self.references = references
+
+    def baseline(self, spec: BaselineSpec) -> Tensor:
+        """A reference input [batch or 1, ...] in the units of x; the names are those of `pellucid.ops.reference`."""
+        return self.references.baseline(spec)
+
+    def std(self, spread: float) -> Tensor:
+        """The standard deviation `spread` × (max − min of the row, in pixels), in the units of x."""
+        return self.references.std(spread)
+
+    # -- questions -----------------------------------------------------------------------------------------------
+
+    def score(self, points: Points | None = None, fold: Fold | None = None, where: Where = PLAIN) -> Ask[Any]:
+        """The number explained: [target, batch] at one point, [target, points, batch] with fold=Stack()."""
+        return Ask(What.SCORE, points or self.at, fold or Only(), where)
+
+    def outputs(self, points: Points | None = None, fold: Fold | None = None, where: Where = PLAIN) -> Ask[Any]:
+        """All raw outputs: [1, batch, outputs], or [1, points, batch, outputs] with fold=Stack()."""
+        return Ask(What.OUTPUTS, points or self.at, fold or Only(), where)
+
+    def grad(self, points: Points | None = None, fold: Fold | None = None, where: Where = PLAIN) -> Ask[Any]:
+        """∂ score / ∂ points, folded over the points: [target, batch, ...]."""
+        return Ask(What.GRADIENT, points or self.at, fold or Only(), where)
+
+    def site(
+        self, at: str | Site | Any, points: Points | None = None, fold: Fold | None = None, where: Where = PLAIN
+    ) -> Ask[tuple[Tensor, Any]]:
+        """Activation of a site and ∂ score / ∂ activation: ([batch, channel, height, width], [target, batch, ...]).
+
+        With a fold over many points both are folded, the activation as with one target ([1, ...] dropped).
+        """
+        return Ask(What.SITE, points or self.at, fold or Only(), where, as_site(at))
+
+    def explain(self, method: Method, points: Points, fold: Fold) -> Ask[Any]:
+        """Another method's values at other points, with the targets of the clean rows: [target, batch, ...]."""
+        return Ask(What.EXPLAIN, points, fold, PLAIN, None, method)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Attribution:
+    """What a method returns: values [target, batch, ...] with the names of the axes after the batch."""
+
+    values: Tensor
+    dims: tuple[str, ...]
+    at: Site | None = None
+    kind: Kind | None = None
+    std_error: Tensor | None = None
+    checks: tuple[RowCheck, ...] = ()
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class RowCheck:
+    """A self-check of a method: value and verdict per target and row, [target, batch]."""
+
+    name: str
+    value: Tensor
+    passed: Tensor
+    limit: float | None = None
+    says: str = ""
+
+    def of(self, target: int) -> Check:
+        return Check(
+            name=self.name,
+            value=tuple(self.value[target].tolist()),
+            passed=tuple(self.passed[target].tolist()),
+            limit=self.limit,
+            says=self.says,
+        )
+
+
+def attribution(
+    values: Tensor,
+    *,
+    dims: Sequence[str] | None = None,
+    at: str | Site | Any = None,
+    kind: Kind | None = None,
+    std_error: Tensor | None = None,
+    checks: Sequence[RowCheck | None] = (),
+    extras: Mapping[str, Tensor] | None = None,
+) -> Attribution:
+    """What a method returns.
+
+    values: [target, batch, ...]; dims: names of the axes behind the batch, by default (channel, height, width) or
+    the last ones of it that fit, else axis_1, axis_2 ...; at: the site where the values live, None for the input;
+    kind: when it differs from the method's; std_error: as values; checks: None entries are dropped.
+    """
+    rest = values.ndim - 2
+    usual = {0: (), 1: ("feature",), 2: (HEIGHT, WIDTH), 3: (CHANNEL, HEIGHT, WIDTH)}
+    names = tuple(dims) if dims is not None else usual.get(rest, tuple(f"axis_{i + 1}" for i in range(rest)))
+    if len(names) != rest:
+        raise ParameterError(f"dims={names} for values of shape {tuple(values.shape)}", f"{rest} names behind the batch")
+    return Attribution(
+        values=values,
+        dims=(BATCH, *names),
+        at=None if at is None else as_site(at),
+        kind=kind,
+        std_error=std_error,
+        checks=tuple(check for check in checks if check is not None),
+        extras=extras or {},
+    )
+
+
+# -- what a model must offer ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One way of running the model: rows of all questions with the same lane share their passes."""
+
+    where: Where
+    gradient: bool
+    """Gradients at the rows that enter."""
+    sites: tuple[Site, ...] = ()
+    """Sites whose activations are wanted."""
+    slopes: tuple[Site, ...] = ()
+    """Sites whose gradients are wanted."""
+
+    @property
+    def backward(self) -> bool:
+        return self.gradient or bool(self.slopes)
+
+
+@dataclass(slots=True, eq=False)
+class Answer:
+    """What one run of the model gives, for n rows and t picks."""
+
+    outputs: Tensor
+    """[n, outputs]"""
+    scores: Tensor
+    """[t, n]"""
+    gradient: Tensor | None = None
+    """[t, n, ...]"""
+    sites: dict[Site, Tensor] = field(default_factory=dict)
+    """[n, ...]"""
+    slopes: dict[Site, Tensor] = field(default_factory=dict)
+    """[t, n, ...]"""
+
+
+@dataclass(slots=True, eq=False)
+class Rows:
+    """Rows to be run in one pass, built only when needed."""
+
+    count: int
+    build: Callable[[], Tensor]
+    """The points, [count, ...]."""
+    clean: Callable[[], Tensor]
+    """The clean rows that the points belong to, [count, ...]; what runs when points enter at a site."""
+    k: Callable[[], Tensor]
+    """The number of every row's point, int64 [count]."""
+    objective: Callable[[Tensor, Mapping[Site, Tensor]], Tensor]
+    """Raw outputs and inner activations -> scores [t, count]."""
+    picks: int
+    """t"""
+
+
+class Session(Protocol):
+    """A model made ready for rows of one shape, used by one thread."""
+
+    emits: str
+    """logits, sigmoid_logits, probabilities or values."""
+    outputs: int
+    labels: Labels
+    card: ModelCard
+    decisions: tuple[str, ...]
+    verification: int
+    """Rows run to look at the model and verify its prepared form in this call."""
+
+    def site(self, site: Site) -> Site:
+        """The full address: `auto`, modules and layouts resolved. Raises SiteError."""
+        ...
+
+    def site_shape(self, site: Site) -> tuple[int, ...]:
+        """Shape of one row's activation there."""
+        ...
+
+    def rows(self, lane: Lane, picks: int) -> int:
+        """How many rows at once fit the memory budget."""
+        ...
+
+    def bytes(self, lane: Lane) -> int:
+        """Estimated memory of one row in this lane."""
+        ...
+
+    def seconds(self, lane: Lane, picks: int) -> float:
+        """Estimated time of one row in this lane."""
+        ...
+
+    def run(self, rows: Rows, lane: Lane) -> Answer:
+        """Evaluate. Raises torch.OutOfMemoryError when the rows do not fit."""
+        ...
+
+
+class Model(Protocol):
+    """A handle on somebody's trained model."""
+
+    name: str
+    can: frozenset[Can]
+    labels: Labels
+
+    def ready(self, x: Tensor) -> Any:
+        """A context manager that gives a Session for rows like x; on exit nothing is left changed."""
+        ...

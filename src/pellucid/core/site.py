@@ -1,0 +1,63 @@
+"""Addresses inside a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pellucid.core.errors import SiteError
+
+Layout = Literal["auto", "channels_first", "channels_last", "tokens", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The output of one layer, in one of its calls.
+
+    name: path of the layer, as in `named_modules()`; `auto` is the last layer that still has height and width.
+    call: which call, when a layer runs several times; None demands that it runs once.
+    layout: where height, width and channels are. `auto` finds out from the shapes and says what it decided;
+        activations are always answered as [batch, channel, height, width] (or [batch, ...] with layout `none`).
+    """
+
+    name: str = "auto"
+    call: int | None = None
+    layout: Layout = "auto"
+
+    def __str__(self) -> str:
+        return self.name if self.call is None else f"{self.name}[{self.call}]"
+
+
+AUTO = Site()
+
+
+def as_site(at: Any) -> Site:
+    """What users may write: a Site, a layer's name, or the layer itself (resolved by the model later)."""
+    if isinstance(at, Site):
+        return at
+    if isinstance(at, str):
+        name, _, call = at.partition("[")
+        if call and not (call.endswith("]") and call[:-1].lstrip("-").isdigit()):
+            raise SiteError(f"layer name {at!r}", "a name such as 'layer4', or 'layer4[1]' for its second call")
+        return Site(name, int(call[:-1]) if call else None)
+    if callable(at):  # a module: the adapter knows its name
+        return Site(ModuleName(at))
+    raise SiteError(f"{at!r} of type {type(at).__name__} as a layer", "a layer's name, the layer, or a Site")
+
+
+class ModuleName(str):
+    """Stands for a layer given as an object until the model's adapter looks its name up."""
+
+    __slots__ = ("module",)
+    module: Any
+
+    def __new__(cls, module: Any) -> ModuleName:
+        self = super().__new__(cls, f"<{type(module).__name__}>")
+        self.module = module
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ModuleName) and other.module is self.module
+
+    def __hash__(self) -> int:
+        return id(self.module)

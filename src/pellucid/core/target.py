@@ -1,0 +1,296 @@
+"""What is explained: which output, and as what kind of number. Targets are values, resolved on the clean input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from pellucid.core.errors import ParameterError, TargetError, nearest
+from pellucid.core.explanation import Chosen
+from pellucid.core.site import Site, as_site
+
+Output = Literal["logit", "probability", "log_probability", "margin"]
+OUTPUTS: tuple[Output, ...] = ("logit", "probability", "log_probability", "margin")
+
+
+@dataclass(frozen=True, slots=True)
+class Top:
+    """The k classes with the highest score, image by image: k explanations, best first."""
+
+    k: int = 1
+
+    def __post_init__(self) -> None:
+        if isinstance(self.k, bool) or not isinstance(self.k, int) or self.k < 1:
+            raise TargetError(f"Top({self.k!r})", "a whole number of classes, 1 or more")
+
+
+@dataclass(frozen=True, slots=True)
+class Class:
+    """One class for every image, by number or by name."""
+
+    which: int | str
+
+    def __post_init__(self) -> None:
+        _check_class(self.which)
+
+
+@dataclass(frozen=True, slots=True)
+class Each:
+    """One class per image, in order; labels of a data set, for example."""
+
+    which: tuple[int | str, ...]
+
+    def __init__(self, which: Sequence[int | str]) -> None:
+        object.__setattr__(self, "which", tuple(which))
+        for one in self.which:
+            _check_class(one)
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """Why this rather than that: the difference of two scores, s(this) − s(that)."""
+
+    this: Top | Class | Each
+    that: Top | Class | Each
+
+    def __init__(self, this: Asked, that: Asked) -> None:
+        for name, side in (("this", this), ("that", that)):
+            one = as_target(side)
+            if isinstance(one, tuple) or not isinstance(one, (Top, Class, Each)):
+                raise TargetError(f"Contrast of {side!r}", "two single classes", "name one class on each side")
+            object.__setattr__(self, name, one)
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One unit inside the model: a channel of a site (averaged over its places), or one single number of it.
+
+    index: channel number, or a full index such as (5, 3, 3) into the site's [channel, height, width].
+    """
+
+    site: Site
+    index: tuple[int, ...]
+
+    def __init__(self, site: str | Site | Any, index: int | Sequence[int]) -> None:
+        object.__setattr__(self, "site", as_site(site))
+        object.__setattr__(self, "index", (index,) if isinstance(index, int) else tuple(index))
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Any scalar of the raw outputs: `fn([rows, outputs]) -> [rows]`, differentiable for gradient methods."""
+
+    fn: Callable[[Tensor], Tensor]
+    name: str = "score"
+
+
+Target = Top | Class | Each | Contrast | Unit | Score
+Asked = Target | int | str | Sequence["Asked"] | None
+
+
+def _check_class(which: object) -> None:
+    if isinstance(which, bool) or not isinstance(which, (int, str)):
+        raise TargetError(
+            f"{which!r} of type {type(which).__name__} as a class",
+            "a class number or a class name",
+            "convert it with int(...)",
+        )
+    if isinstance(which, int) and which < 0:
+        raise TargetError(f"class {which}", "a class number, 0 or more", "count from the front")
+
+
+def as_target(asked: Asked) -> Target | tuple[Target, ...]:
+    """What users may write: None is Top(1), a number or name a Class, a list several targets."""
+    if asked is None:
+        return Top(1)
+    if isinstance(asked, (Top, Class, Each, Contrast, Unit, Score)):
+        return asked
+    if isinstance(asked, (int, str)):
+        return Class(asked)
+    if isinstance(asked, Sequence):
+        return tuple(one for item in asked for one in as_targets(item))
+    raise TargetError(
+        f"{asked!r} of type {type(asked).__name__}", "a class number, a class name, a Target, or a list of them"
+    )
+
+
+def as_targets(asked: Asked) -> tuple[Target, ...]:
+    """A flat tuple of targets; an empty list is refused."""
+    got = as_target(asked)
+    targets = got if isinstance(got, tuple) else (got,)
+    if not targets:
+        raise TargetError("an empty list of targets", "at least one target", "leave it out for the top class")
+    return targets
+
+
+def width(target: Target) -> int:
+    """How many explanations one target gives per image."""
+    return target.k if isinstance(target, Top) else 1
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Class names, and the way from what users write to a class number."""
+
+    names: tuple[str, ...] | None = None
+
+    def name(self, index: int) -> str:
+        return f"class {index}" if self.names is None or index >= len(self.names) else self.names[index]
+
+    def find(self, which: int | str, outputs: int) -> int:
+        """The class number; TargetError with the nearest names, or with all of an ambiguous name's numbers."""
+        if isinstance(which, int):
+            if which >= outputs:
+                raise TargetError(f"class {which}", f"a class number below {outputs}, the number of outputs")
+            return which
+        if which.isdigit():
+            return self.find(int(which), outputs)
+        if self.names is None:
+            raise TargetError(
+                f"class name {which!r}, but the model has no class names",
+                "a class number",
+                "give names: wrap(model, labels=[...])",
+            )
+        hits = [i for i, name in enumerate(self.names) if name == which]
+        hits = hits or [i for i, name in enumerate(self.names) if name.lower() == which.lower()]
+        if len(hits) == 1:
+            return hits[0]
+        if hits:
+            raise TargetError(f"class name {which!r} belongs to classes {hits}", "one class", "use the number")
+        near = nearest(which, self.names)
+        raise TargetError(f"no class {which!r}", "a class name of the model", f"perhaps {near}" if near else "")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pick:
+    """One target, resolved: for every row, which outputs make up the number explained."""
+
+    target: Target
+    output: Output
+    index: Tensor | None = None
+    """Class per row, int64 [batch]."""
+    minus: Tensor | None = None
+    """Class subtracted per row, for contrasts."""
+    rank: int = 0
+
+    def value(self, outputs: Tensor, rows: Tensor, emits: str, inner: Tensor | None = None) -> Tensor:
+        """The scalar per row, [rows], from raw outputs [rows, outputs] of the clean rows numbered `rows`."""
+        if isinstance(self.target, Unit):
+            return _unit(inner, self.target)
+        if isinstance(self.target, Score):
+            return _scalar(self.target, outputs)
+        scores = converted(outputs, self.output, emits)
+        chosen = scores.gather(1, self.index[rows, None])[:, 0]  # pyright: ignore[reportOptionalSubscript]
+        if self.minus is not None:
+            return chosen - scores.gather(1, self.minus[rows, None])[:, 0]
+        if self.output == "margin":
+            others = scores.scatter(1, self.index[rows, None], -torch.inf)  # pyright: ignore[reportOptionalSubscript]
+            return chosen - others.amax(1) if scores.shape[1] > 1 else chosen
+        return chosen
+
+    def chosen(self, scores: Tensor, labels: Labels) -> Chosen:
+        """The user-facing description, given the explained score of every clean row."""
+        count = len(scores)
+        index = [None] * count if self.index is None else self.index.tolist()
+        minus = [None] * count if self.minus is None else self.minus.tolist()
+
+        def name(i: int | None, j: int | None) -> str:
+            if isinstance(self.target, Unit):
+                return f"unit {','.join(map(str, self.target.index))} of {self.target.site.name}"
+            if isinstance(self.target, Score) or i is None:
+                return self.target.name if isinstance(self.target, Score) else "score"
+            return labels.name(i) if j is None else f"{labels.name(i)} − {labels.name(j)}"
+
+        return Chosen(
+            index=tuple(i if j is None else None for i, j in zip(index, minus, strict=True)),
+            name=tuple(name(i, j) for i, j in zip(index, minus, strict=True)),
+            score=tuple(scores.tolist()),
+            output="activation" if isinstance(self.target, Unit) else self.output,
+            asked=repr(self.target),
+            rank=self.rank,
+        )
+
+
+def resolve(target: Target, outputs: Tensor, output: Output, emits: str, labels: Labels) -> list[Pick]:
+    """Turn a target into picks, one per explanation it gives, from the raw outputs of all clean rows.
+
+    Raises TargetError when a class does not exist, when Each has another length than the batch, when Top asks
+    for more classes than there are, or when probabilities are asked of a model that has none.
+    """
+    if isinstance(target, (Unit, Score)):
+        return [Pick(target, output)]
+    if output in ("probability", "log_probability") and emits == "values":
+        raise TargetError(
+            f"output={output!r} of a model with {outputs.shape[1]} output(s) and no known probabilities",
+            "output='logit'",
+            "or say what the outputs are: wrap(model, emits='logits' | 'sigmoid_logits' | 'probabilities')",
+        )
+    if isinstance(target, Contrast):
+        this, that = (resolve(side, outputs, output, emits, labels)[-1].index for side in (target.this, target.that))
+        return [Pick(target, output, this, that)]
+    return [Pick(target, output, index, None, rank) for rank, index in enumerate(_indices(target, outputs, labels))]
+
+
+def part(target: Target, b0: int, b1: int) -> Target:
+    """The same target for the rows b0..b1 of its batch."""
+    if isinstance(target, Each):
+        return Each(target.which[b0:b1])
+    if isinstance(target, Contrast):
+        return Contrast(part(target.this, b0, b1), part(target.that, b0, b1))  # pyright: ignore[reportArgumentType]
+    return target
+
+
+def _indices(target: Top | Class | Each, outputs: Tensor, labels: Labels) -> list[Tensor]:
+    batch, count = outputs.shape
+    if isinstance(target, Top):
+        if target.k > count:
+            raise TargetError(f"Top({target.k}) of a model with {count} outputs", f"at most Top({count})")
+        return list(ranked(outputs, target.k).T)
+    if isinstance(target, Class):
+        return [torch.full((batch,), labels.find(target.which, count), device=outputs.device)]
+    if len(target.which) != batch:
+        raise TargetError(f"Each of {len(target.which)} classes for {batch} images", "one class per image")
+    return [torch.tensor([labels.find(one, count) for one in target.which], device=outputs.device)]
+
+
+def ranked(outputs: Tensor, k: int) -> Tensor:
+    """The k highest outputs per row, best first, the smaller class number first among equals: int64 [rows, k]."""
+    return outputs.argsort(dim=1, descending=True, stable=True)[:, :k]
+
+
+def converted(outputs: Tensor, output: Output, emits: str) -> Tensor:
+    """Raw outputs [rows, classes] as the kind of number asked for.
+
+    emits: what the model gives: `logits` (of a softmax), `sigmoid_logits`, `probabilities`, or `values`.
+    """
+    if output not in OUTPUTS:
+        raise ParameterError(f"output={output!r}", f"one of {OUTPUTS}", nearest(str(output), OUTPUTS))
+    log = output == "log_probability"
+    if output in ("logit", "margin"):
+        return outputs.clamp_min(torch.finfo(outputs.dtype).tiny).log() if emits == "probabilities" else outputs
+    if emits == "probabilities":
+        return outputs.clamp_min(torch.finfo(outputs.dtype).tiny).log() if log else outputs
+    if emits == "sigmoid_logits":
+        return torch.nn.functional.logsigmoid(outputs) if log else outputs.sigmoid()
+    return outputs.log_softmax(1) if log else outputs.softmax(1)
+
+
+def _unit(inner: Tensor | None, target: Unit) -> Tensor:
+    if inner is None:  # pragma: no cover - the engine always asks for the site of a unit
+        raise TargetError(f"{target!r} without its site's activation", "an answer that holds the site")
+    depth = len(target.index)
+    if depth > inner.ndim - 1 or any(i >= n or i < 0 for i, n in zip(target.index, inner.shape[1:], strict=False)):
+        raise TargetError(f"unit {target.index} of {target.site.name}", f"an index below {tuple(inner.shape[1:])}")
+    picked = inner[(slice(None), *target.index)]
+    return picked if picked.ndim == 1 else picked.flatten(1).mean(1)
+
+
+def _scalar(target: Score, outputs: Tensor) -> Tensor:
+    got = target.fn(outputs)
+    if got.shape != outputs.shape[:1]:
+        raise TargetError(f"Score {target.name!r} gave shape {tuple(got.shape)}", f"one number per row, ({len(outputs)},)")
+    return got

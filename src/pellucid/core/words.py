@@ -1,0 +1,36 @@
+"""The glossary: one name, meaning and unit per parameter in the whole toolkit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One parameter name."""
+
+    meaning: str
+    unit: str = ""
+
+
+WORDS: dict[str, Word] = {
+    "samples": Word("random draws; the error of the mean falls with their square root", "draws"),
+    "steps": Word("deterministic subdivisions of a path", "points"),
+    "max_steps": Word("adaptive methods stop here, whatever the remaining error", "points"),
+    "tolerance": Word("largest completeness gap allowed, relative to the difference of scores explained", "fraction"),
+    "seed": Word("start of the method's own random generator; the global random state is never touched"),
+    "std": Word("standard deviation of noise", "units of the input in pixels (0 black, 1 white)"),
+    "spread": Word("standard deviation of noise", "fraction of the input's range (max − min, in pixels)"),
+    "baseline": Word("start of a path: an input that carries no evidence; a name, a number or a tensor", "pixels"),
+    "baselines": Word("starts of paths, averaged", "pixels"),
+    "fill": Word("what hidden parts show; a name, a number or a tensor", "pixels"),
+    "at": Word("the site where the numbers are measured; a layer's name or object, `auto`, or nothing for the input"),
+    "rule": Word("how an integral is approximated"),
+    "relu": Word("whether negative values of the map are set to zero"),
+    "window": Word("height and width of what is hidden at once", "pixels of the model's view"),
+    "stride": Word("steps between windows", "pixels of the model's view"),
+    "method": Word("the method that is wrapped"),
+    "statistic": Word("what is reported of the draws"),
+    "times_input": Word("multiply the mean gradient with the clean input (SmoothGrad × Input as sauron defines it)"),
+    "upsample": Word("how a coarse map is brought to the size of the input"),
+}

@@ -1,0 +1,150 @@
+"""From questions to shared work: equal points are merged into groups, groups that run alike into lanes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from pellucid.core.ask import Ask, Lane, What, Where
+from pellucid.core.fold import Fold, Stack, Tally
+from pellucid.core.points import Points
+from pellucid.core.site import Site
+from pellucid.core.target import Pick, Unit
+
+
+@dataclass(slots=True, eq=False)
+class Taker:
+    """Collects one answer; equal questions with the same picks share it."""
+
+    what: What
+    fold: Fold
+    site: Site | None
+    picks: Sequence[Pick]
+    tally: Tally
+    inner: Tally | None = None
+    """For sites, the activations beside the gradients."""
+
+    def takes(self, ask: Ask[Any], site: Site | None, picks: Sequence[Pick]) -> bool:
+        return self.what is ask.what and self.site == site and self.picks is picks and self.fold == ask.fold
+
+    def reply(self) -> Any:
+        if self.inner is None:
+            return self.tally.result()
+        inner = self.inner.result()
+        return (inner[0] if isinstance(inner, Tensor) else inner), self.tally.result()
+
+
+@dataclass(slots=True, eq=False)
+class Group:
+    """All questions at the same points, evaluated the same way."""
+
+    points: Points
+    where: Where
+    takers: list[Taker] = field(default_factory=list)
+    anchor: bool = False
+    """Holds the clean rows from which targets are resolved."""
+
+    def lane(self) -> Lane:
+        slopes = [t.site for t in self.takers if t.what is What.SITE and t.site is not None]
+        units = [p.target.site for t in self.takers for p in t.picks if isinstance(p.target, Unit)]
+        return Lane(
+            self.where,
+            any(t.what is What.GRADIENT for t in self.takers),
+            tuple(dict.fromkeys(slopes + units)),
+            tuple(dict.fromkeys(slopes)),
+        )
+
+    def picks(self) -> tuple[Pick, ...]:
+        return tuple(dict.fromkeys(p for t in self.takers if t.what is not What.OUTPUTS for p in t.picks))
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Points k0..k1 of clean rows b0..b1 of one group."""
+
+    group: Group
+    k0: int
+    k1: int
+    b0: int
+    b1: int
+
+    @property
+    def count(self) -> int:
+        return (self.k1 - self.k0) * (self.b1 - self.b0)
+
+    def halves(self) -> tuple[Block, Block] | None:
+        """Split along points first, then along clean rows; None for a single row."""
+        if self.k1 - self.k0 > 1:
+            mid = (self.k0 + self.k1) // 2
+            return Block(self.group, self.k0, mid, self.b0, self.b1), Block(self.group, mid, self.k1, self.b0, self.b1)
+        if self.b1 - self.b0 > 1:
+            mid = (self.b0 + self.b1) // 2
+            return Block(self.group, self.k0, self.k1, self.b0, mid), Block(self.group, self.k0, self.k1, mid, self.b1)
+        return None
+
+
+def merge(groups: list[Group], ask: Ask[Any], site: Site | None, where: Where, picks: Sequence[Pick]) -> Taker:
+    """Put a question into the group with equal points, or a new one, and give back who collects its answer."""
+    group = next((g for g in groups if g.where == where and g.points == ask.points), None)
+    if group is None:
+        group = Group(ask.points, where)
+        groups.append(group)
+    for taker in group.takers:
+        if taker.takes(ask, site, picks):
+            return taker
+    count, batch = ask.points.count, len(ask.points.like)
+    inner = None
+    if ask.what is What.SITE:
+        inner = (Stack() if isinstance(ask.fold, Stack) else type(ask.fold)(*_weights(ask.fold))).tally(count, batch)
+    taker = Taker(ask.what, ask.fold, site, picks, ask.fold.tally(count, batch), inner)
+    group.takers.append(taker)
+    return taker
+
+
+def _weights(fold: Fold) -> tuple[Any, ...]:
+    weights = getattr(fold, "weights", None)
+    return () if weights is None else (weights,)
+
+
+def lanes(groups: Iterable[Group]) -> list[tuple[Lane, tuple[Pick, ...], list[Group]]]:
+    """Groups that run alike and explain the same picks, those with the anchor first."""
+    found: dict[tuple[Lane, tuple[int, ...]], tuple[Lane, tuple[Pick, ...], list[Group]]] = {}
+    for group in sorted(groups, key=lambda g: not g.anchor):
+        lane, picks = group.lane(), group.picks()
+        found.setdefault((lane, tuple(map(id, picks))), (lane, picks, []))[2].append(group)
+    return list(found.values())
+
+
+def chunks(groups: Sequence[Group], rows: int) -> Iterator[list[Block]]:
+    """Cut the groups into blocks and pack blocks into chunks of at most `rows` rows."""
+    chunk: list[Block] = []
+    room = rows
+    for group in groups:
+        for block in blocks(group, rows):
+            if block.count > room and chunk:
+                yield chunk
+                chunk, room = [], rows
+            chunk.append(block)
+            room -= block.count
+    if chunk:
+        yield chunk
+
+
+def blocks(group: Group, rows: int) -> Iterator[Block]:
+    """A group in rectangular blocks of at most `rows` rows, point by point where a batch does not fit."""
+    count, batch = group.points.count, len(group.points.like)
+    if batch == 0:
+        return
+    if batch >= rows:
+        for k in range(count):
+            for b in range(0, batch, rows):
+                yield Block(group, k, k + 1, b, min(b + rows, batch))
+        return
+    step = rows // batch
+    for k in range(0, count, step):
+        yield Block(group, k, min(k + step, count), 0, batch)
+
+

@@ -1,0 +1,113 @@
+"""Reference inputs and noise levels, said in pixel units (0 black, 1 white) and meant in the units of the rows.
+
+`black` 0 · `white` 1 · `gray` 0.5 · a number: that grey level · `zero`: zero in the units of the rows, the training
+mean where the model normalises · `mean`: the mean colour of the picture · `blur`: the picture under a Gaussian blur
+of a tenth of its size · `noise`: uniform noise (seed 0) · a tensor in pixel units, [channel, height, width] or
+[batch, channel, height, width] or anything that broadcasts · a function of the pixels.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pellucid.core.ask import BaselineSpec, Pixels
+from pellucid.core.errors import ParameterError, nearest
+from pellucid.core.points import generator
+
+LEVELS = {"black": 0.0, "white": 1.0, "gray": 0.5}
+NAMES = (*LEVELS, "zero", "mean", "blur", "noise")
+
+
+class References:
+    """The reference inputs of one batch, each made once."""
+
+    def __init__(self, x: Tensor, pixels: Pixels) -> None:
+        self.x, self.pixels = x, pixels
+        self._made: dict[Any, tuple[Any, Tensor]] = {}
+
+    def baseline(self, spec: BaselineSpec) -> Tensor:
+        """[batch or 1, ...] in the units of x. Raises ParameterError for an unknown name or a shape that cannot fit."""
+        key = spec if isinstance(spec, (str, float, int)) else id(spec)
+        if key not in self._made:
+            self._made[key] = (spec, reference(spec, self.x, self.pixels))
+        return self._made[key][1]
+
+    def std(self, spread: float) -> Tensor:
+        """Standard deviation of noise that is `spread` of every row's range; [batch, ...] broadcastable."""
+        key = ("std", spread)
+        if key not in self._made:
+            self._made[key] = (spread, spread_to_std(spread, self.x, self.pixels))
+        return self._made[key][1]
+
+
+def reference(spec: BaselineSpec, x: Tensor, pixels: Pixels) -> Tensor:
+    """One reference input for rows x [batch, ...]; see the module's text for the names."""
+    if isinstance(spec, str) and spec not in NAMES:
+        near = nearest(spec, NAMES)
+        raise ParameterError(
+            f"baseline {spec!r}", f"one of {', '.join(NAMES)}, a number, a tensor", f"perhaps {near}" if near else ""
+        )
+    if isinstance(spec, str) and spec == "zero":
+        return torch.zeros_like(x[:1])
+    if isinstance(spec, str) and spec in LEVELS:
+        return pixels.to_rows(torch.full_like(x[:1], LEVELS[spec]))
+    if isinstance(spec, (int, float)):
+        return pixels.to_rows(torch.full_like(x[:1], float(spec)))
+    if isinstance(spec, Tensor):
+        return pixels.to_rows(_fitting(spec.to(x), x))
+    shown = pixels.to_pixels(x)
+    if callable(spec):
+        return pixels.to_rows(_fitting(spec(shown).to(x), x))
+    if spec == "mean":
+        axes = tuple(range(2, x.ndim)) or (1,)
+        return pixels.to_rows(shown.mean(axes, keepdim=True).expand_as(x))
+    if spec == "blur":
+        return pixels.to_rows(blurred(shown))
+    noise = torch.rand(x.shape[1:], generator=generator(0, "baseline"), dtype=x.dtype)
+    return pixels.to_rows(noise.to(x.device)[None])
+
+
+def _fitting(given: Tensor, x: Tensor) -> Tensor:
+    row = given if given.ndim == x.ndim else given[None]
+    try:
+        shape = torch.broadcast_shapes(row.shape, x.shape)
+    except RuntimeError:
+        shape = None
+    if shape != x.shape:
+        raise ParameterError(
+            f"a baseline of shape {tuple(given.shape)}", f"{tuple(x.shape[1:])} or {tuple(x.shape)}, in pixel units"
+        )
+    return row.expand(max(len(row), 1), *x.shape[1:])
+
+
+def blurred(pictures: Tensor, share: float = 0.1) -> Tensor:
+    """Pictures [batch, channel, height, width] under a Gaussian blur; σ = share × the shorter side."""
+    if pictures.ndim != 4:
+        raise ParameterError(f"blur of rows with shape {tuple(pictures.shape[1:])}", "rows with height and width")
+    sigma = max(share * min(pictures.shape[-2:]), 1e-3)
+    for axis in (-2, -1):
+        reach = min(int(3 * sigma) + 1, pictures.shape[axis] - 1)
+        at = torch.arange(-reach, reach + 1, dtype=pictures.dtype, device=pictures.device)
+        kernel = torch.exp(-(at**2) / (2 * sigma**2))
+        shape = [1, 1, 1, 1]
+        shape[axis] = len(kernel)
+        weight = (kernel / kernel.sum()).view(shape).expand(pictures.shape[1], 1, *shape[2:])
+        pad = (0, 0, reach, reach) if axis == -2 else (reach, reach, 0, 0)
+        pictures = F.conv2d(F.pad(pictures, pad, mode="reflect"), weight, groups=pictures.shape[1])
+    return pictures
+
+
+def spread_to_std(spread: float, x: Tensor, pixels: Pixels) -> Tensor:
+    """σ = spread × (max − min) of every row in pixel units, brought to the units of x channel by channel.
+
+    Smilkov et al. 2017 (SmoothGrad), who recommend 0.1 to 0.2.
+    """
+    shown = pixels.to_pixels(x)
+    flat = shown.flatten(1)
+    span = (flat.amax(1) - flat.amin(1)).view(-1, *(1,) * (x.ndim - 1))
+    zero, one = torch.zeros_like(x[:1]), torch.ones_like(x[:1])
+    return spread * span * (pixels.to_rows(one) - pixels.to_rows(zero))
