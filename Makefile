@@ -31,14 +31,13 @@ test: .venv/.test
 	@PYTEST="$(PYTEST)" JOBS="$(JOBS)" bash tools/check.sh
 
 lint: .venv/.test
-	@$(BIN)/ruff check $(SOURCES)
-	@$(BIN)/ruff format --check $(SOURCES)
+	@$(BIN)/ruff check $(SOURCES); found=$$?; $(BIN)/ruff format --check $(SOURCES) && exit $$found
 
 types: .venv/.test
 	@$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 contracts: .venv/.test
-	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/lint-imports --no-cache --no-logo
 
 format: .venv/.test
 	@$(BIN)/ruff check --fix $(SOURCES)
