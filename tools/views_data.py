@@ -14,6 +14,8 @@ from pathlib import Path
 DATA = Path(__file__).parents[1] / "src/pellucid/views/data"
 MATPLOTLIB = ("PuOr", "bwr", "seismic", "cividis", "magma", "viridis", "gray", "jet")
 CRAMERI = ("vik",)
+# ColorBrewer's PuOr in nine classes: without the two darkest colours, which can hardly be told apart on single pixels.
+NINE = ("b35806", "e08214", "fdb863", "fee0b6", "f7f7f7", "d8daeb", "b2abd2", "8073ac", "542788")
 
 # Latin with its extensions, Greek, Cyrillic, punctuation, super- and subscripts, currency, letterlike, arrows, mathematics.
 BLOCKS = "U+20-7E,U+A0-24F,U+2B0-36F,U+370-3FF,U+400-4FF,U+1E00-1EFF,U+2000-206F,U+2070-209F,U+20A0-20CF,U+2100-214F"
@@ -25,8 +27,14 @@ def palettes() -> None:
     import matplotlib
     import numpy as np
     from cmcrameri import cm
+    from matplotlib.colors import LinearSegmentedColormap
 
-    maps = [matplotlib.colormaps[name].resampled(256) for name in MATPLOTLIB] + [getattr(cm, name) for name in CRAMERI]
+    nine = LinearSegmentedColormap.from_list("PuOr9", [f"#{colour}" for colour in NINE], 256)
+    maps = (
+        [matplotlib.colormaps[name].resampled(256) for name in MATPLOTLIB]
+        + [getattr(cm, name) for name in CRAMERI]
+        + [nine]
+    )
     tables = np.stack([np.round(m(np.arange(256))[:, :3] * 255).astype(np.uint8) for m in maps])
     np.save(DATA / "palettes.npy", tables)
     print(tables.shape, tables.nbytes, "bytes")

@@ -1,0 +1,105 @@
+"""Words for pictures: numbers as people read them, and a sentence that says what a map shows."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from pellucid.core.explanation import CHANNEL, HEIGHT, WIDTH, Explanation, Kind
+
+_ROWS = ("upper", "middle", "lower")
+_COLUMNS = ("left", "centre", "right")
+_SIGNED = (Kind.CONTRIBUTION, Kind.CAM)
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number with few digits, a true minus sign and a readable power of ten: `0.0341`, `−12`, `1.2 × 10⁻⁷`."""
+    if not math.isfinite(value):
+        return "not a number" if math.isnan(value) else ("∞" if value > 0 else "−∞")
+    if value == 0:
+        return "0"
+    if 1e-3 <= abs(value) < 1e5:
+        text = f"{value:.{max(digits, len(str(int(abs(value)))))}g}"
+        return text.replace("-", "−")
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+    power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{mantissa} × 10{power}".replace("-", "−")
+
+
+def percent(share: float) -> str:
+    """A share as whole per cent, `< 1 %` where rounding would say nothing."""
+    return "< 1 %" if 0 < share < 0.005 else f"{round(100 * share)} %"
+
+
+def strength(row: Explanation) -> str:
+    """How strongly the model says what was explained: its probability if known, else the explained number."""
+    t, p = row.target, row.prediction
+    if t.output == "probability":
+        return f"probability {t.score[0]:.2f}"
+    if p.is_probability and t.index[0] is not None and t.index[0] in p.index[0]:
+        return f"probability {p.probability[0][p.index[0].index(t.index[0])]:.2f}"
+    return f"{t.output.replace('_', ' ')} {number(t.score[0])}"
+
+
+def describe(row: Explanation) -> str:
+    """One or two sentences on the first row: where the mass lies, where the peak is, which checks failed.
+
+    Mass is the sum of magnitudes over channels; the picture is divided into thirds both ways. Rows and columns are
+    counted from 1, in the explained input's pixels, also for a map on a coarser grid (the middle of its cell).
+    """
+    head = f"{row.title} for ‘{row.target.name[0]}’ ({strength(row)})"
+    red = [c.name.replace("_", " ") for c in row.checks if not c.passed[0]]
+    tail = f" Failed check: {', '.join(red)}." if red else ""
+    return f"{head}: {_says(row)}{tail}"
+
+
+def _says(row: Explanation) -> str:
+    if HEIGHT not in row.dims or WIDTH not in row.dims:
+        return f"{row.values[0].numel()} numbers that are not a map."
+    values = row.values[0].detach().to("cpu", torch.float64)
+    if not bool(values.isfinite().all()):
+        return "the map has values that are not finite."
+    if float(values.min()) == float(values.max()):
+        return f"the map is flat, all values are {number(float(values.min()))}."
+    mass = _mass(row, values)
+    share, where = _fullest_third(mass)
+    return f"{percent(share)} of the mass lies in the {where}; strongest at {_peak(row, mass)}.{_against(row, values)}"
+
+
+def _mass(row: Explanation, values: Tensor) -> Tensor:
+    """Σ_c |x_c|, [height, width]."""
+    names = row.dims[1:]
+    x = values.permute([names.index(a) for a in (CHANNEL, HEIGHT, WIDTH) if a in names]).abs()
+    return x.sum(0) if x.ndim == 3 else x
+
+
+def _fullest_third(mass: Tensor) -> tuple[float, str]:
+    """The largest share of the mass in one of nine equal parts of the picture, and the name of that part."""
+    parts = _overlap(mass.shape[0]) @ mass @ _overlap(mass.shape[1]).T
+    best = int(parts.argmax())
+    row, column = divmod(best, 3)
+    name = "middle of the picture" if best == 4 else f"{_ROWS[row]} {_COLUMNS[column]} third"
+    return float(parts.flatten()[best] / mass.sum()), name
+
+
+def _overlap(n: int) -> Tensor:
+    """[3, n]: how much of cell j (a part of a cell at a border) lies in third k."""
+    j, k = torch.arange(n, dtype=torch.float64), torch.arange(3, dtype=torch.float64)[:, None]
+    return (torch.minimum(j + 1, (k + 1) * n / 3) - torch.maximum(j, k * n / 3)).clamp(min=0)
+
+
+def _peak(row: Explanation, mass: Tensor) -> str:
+    height, width = mass.shape
+    i, j = divmod(int(mass.argmax()), width)
+    full = row.inputs.shape[-2:] if len(row.inputs.shape) == 3 else (height, width)
+    down, across = int((i + 0.5) * full[0] / height) + 1, int((j + 0.5) * full[1] / width) + 1
+    return f"row {down} of {full[0]}, column {across} of {full[1]}"
+
+
+def _against(row: Explanation, values: Tensor) -> str:
+    if row.kind not in _SIGNED or not bool((values < 0).any()):
+        return ""
+    return f" {percent(float(-values.clamp(max=0).sum() / values.abs().sum()))} of the mass counts against."
