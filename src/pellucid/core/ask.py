@@ -296,11 +296,11 @@ class Answer:
     scores: Tensor
     """[t, n]"""
     gradient: Tensor | None = None
-    """[t, n, ...]"""
+    """[graded, n, ...]"""
     sites: dict[Site, Tensor] = field(default_factory=dict)
     """[n, ...]"""
     slopes: dict[Site, Tensor] = field(default_factory=dict)
-    """[t, n, ...]"""
+    """[graded, n, ...]"""
 
 
 @dataclass(slots=True, eq=False)
@@ -316,8 +316,8 @@ class Rows:
     """The number of every row's point, int64 [count]."""
     objective: Callable[[Tensor, Mapping[Site, Tensor]], Tensor]
     """Raw outputs and inner activations -> scores [t, count]."""
-    picks: int
-    """t"""
+    graded: int
+    """How many of the scores, the first ones, are to be differentiated."""
 
 
 class Session(Protocol):
@@ -340,7 +340,7 @@ class Session(Protocol):
         """Shape of one row's activation there."""
         ...
 
-    def rows(self, lane: Lane, picks: int) -> int:
+    def rows(self, lane: Lane, graded: int) -> int:
         """How many rows at once fit the memory budget."""
         ...
 
@@ -348,7 +348,7 @@ class Session(Protocol):
         """Estimated memory of one row in this lane."""
         ...
 
-    def seconds(self, lane: Lane, picks: int) -> float:
+    def seconds(self, lane: Lane, graded: int) -> float:
         """Estimated time of one row in this lane."""
         ...
 

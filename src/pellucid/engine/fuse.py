@@ -57,8 +57,11 @@ class Group:
             tuple(dict.fromkeys(slopes)),
         )
 
-    def picks(self) -> tuple[Pick, ...]:
-        return tuple(dict.fromkeys(p for t in self.takers if t.what is not What.OUTPUTS for p in t.picks))
+    def picks(self) -> tuple[tuple[Pick, ...], int]:
+        """What is explained here, those whose gradient is wanted first, and the number of those."""
+        graded = dict.fromkeys(p for t in self.takers if t.what in (What.GRADIENT, What.SITE) for p in t.picks)
+        scored = dict.fromkeys(p for t in self.takers if t.what is What.SCORE for p in t.picks)
+        return tuple(graded | scored), len(graded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +78,14 @@ class Block:
     def count(self) -> int:
         return (self.k1 - self.k0) * (self.b1 - self.b0)
 
-    def halves(self) -> tuple[Block, Block] | None:
-        """Split along points first, then along clean rows; None for a single row."""
-        if self.k1 - self.k0 > 1:
-            mid = (self.k0 + self.k1) // 2
-            return Block(self.group, self.k0, mid, self.b0, self.b1), Block(self.group, mid, self.k1, self.b0, self.b1)
-        if self.b1 - self.b0 > 1:
-            mid = (self.b0 + self.b1) // 2
-            return Block(self.group, self.k0, self.k1, self.b0, mid), Block(self.group, self.k0, self.k1, mid, self.b1)
-        return None
+    def halves(self) -> tuple[Block, Block]:
+        """Split along points first, then along clean rows; the block has more than one row."""
+        g, k0, k1, b0, b1 = self.group, self.k0, self.k1, self.b0, self.b1
+        if k1 - k0 > 1:
+            mid = (k0 + k1) // 2
+            return Block(g, k0, mid, b0, b1), Block(g, mid, k1, b0, b1)
+        mid = (b0 + b1) // 2
+        return Block(g, k0, k1, b0, mid), Block(g, k0, k1, mid, b1)
 
 
 def merge(groups: list[Group], ask: Ask[Any], site: Site | None, where: Where, picks: Sequence[Pick]) -> Taker:
@@ -109,12 +111,27 @@ def _weights(fold: Fold) -> tuple[Any, ...]:
     return () if weights is None else (weights,)
 
 
-def lanes(groups: Iterable[Group]) -> list[tuple[Lane, tuple[Pick, ...], list[Group]]]:
+@dataclass(slots=True, eq=False)
+class Share:
+    """Groups that run alike: same lane, same picks."""
+
+    lane: Lane
+    picks: tuple[Pick, ...]
+    graded: int
+    """How many of the picks, the first ones, are differentiated."""
+    groups: list[Group]
+
+    @property
+    def rows(self) -> int:
+        return sum(g.points.count * len(g.points.like) for g in self.groups)
+
+
+def shares(groups: Iterable[Group]) -> list[Share]:
     """Groups that run alike and explain the same picks, those with the anchor first."""
-    found: dict[tuple[Lane, tuple[int, ...]], tuple[Lane, tuple[Pick, ...], list[Group]]] = {}
+    found: dict[tuple[Lane, tuple[int, ...], int], Share] = {}
     for group in sorted(groups, key=lambda g: not g.anchor):
-        lane, picks = group.lane(), group.picks()
-        found.setdefault((lane, tuple(map(id, picks))), (lane, picks, []))[2].append(group)
+        lane, (picks, graded) = group.lane(), group.picks()
+        found.setdefault((lane, tuple(map(id, picks)), graded), Share(lane, picks, graded, [])).groups.append(group)
     return list(found.values())
 
 

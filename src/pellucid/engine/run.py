@@ -1,0 +1,361 @@
+"""The rounds: drive all methods' coroutines, answer what they ask together, until every one has returned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pellucid.core.ask import (
+    PLAIN,
+    Answer,
+    Ask,
+    Attribution,
+    Lane,
+    Query,
+    References,
+    Rows,
+    Session,
+    What,
+    Where,
+)
+from pellucid.core.errors import OutOfMemory, PellucidError
+from pellucid.core.explanation import Passes
+from pellucid.core.fold import Tally
+from pellucid.core.method import Method
+from pellucid.core.site import Site
+from pellucid.core.target import Output, Pick, Target, part, resolve, width
+from pellucid.engine.fuse import Block, Group, Share, Taker, chunks, merge, shares
+
+Progress = Callable[[int], None]
+"""Called with the number of rows just evaluated."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """One method on the whole batch, for some targets."""
+
+    method: Method
+    targets: tuple[Target, ...]
+    output: Output
+
+
+@dataclass(slots=True, eq=False)
+class Result:
+    """What a task gave, its picks, and the score of every pick at the clean rows, [target, batch]."""
+
+    attribution: Attribution
+    picks: tuple[Pick, ...]
+    scores: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Explained:
+    """The answer to a question for another method's explanation: folded values, and what they mean."""
+
+    values: Any
+    like: Attribution
+
+
+@dataclass(slots=True, eq=False)
+class Outcome:
+    """Everything a run gives."""
+
+    results: list[Result]
+    outputs: Tensor
+    """Raw outputs at the clean rows, [batch, outputs]."""
+    passes: Passes
+    groups: list[str] = field(default_factory=list)
+    """One line per shared group, for plans."""
+
+
+def run(
+    session: Session,
+    x: Tensor,
+    tasks: Sequence[Task],
+    references: Callable[[Tensor], References],
+    progress: Progress | None = None,
+) -> Outcome:
+    """Explain the rows x by all tasks at once. Nothing is evaluated before targets and sites are known to exist."""
+    work = _Run(session, x, references, progress)
+    return work.finish(tasks, work.targets(tasks))
+
+
+class _Run:
+    """The state of one call: the batch, its targets, and the counters."""
+
+    def __init__(
+        self, session: Session, x: Tensor, references: Callable[[Tensor], References], progress: Progress | None
+    ) -> None:
+        self.session, self.x, self.references, self.progress = session, x, references, progress
+        self.passes = {"rounds": 0, "forward": 0, "backward": 0, "calls": 0, "retried": 0}
+        self.lines: list[str] = []
+        self.limit: dict[Lane, int] = {}
+        self.unsettled: dict[tuple[Target, Output], list[Pick]] = {}
+        self.index = torch.arange(len(x), device=x.device)
+
+    # -- targets ---------------------------------------------------------------------------------------------
+
+    def targets(self, tasks: Sequence[Task]) -> list[tuple[Pick, ...]]:
+        """The picks of every task; their class numbers are filled in when the clean rows have been evaluated."""
+        blank = self.x.new_zeros((len(self.x), self.session.outputs))
+        known: dict[tuple[tuple[Target, ...], Output], tuple[Pick, ...]] = {}
+        for task in tasks:
+            for target in task.targets:
+                if (target, task.output) not in self.unsettled:
+                    s = self.session
+                    self.unsettled[target, task.output] = resolve(target, blank, task.output, s.emits, s.labels)
+            key = (task.targets, task.output)
+            if key not in known:
+                known[key] = tuple(p for t in task.targets for p in self.unsettled[t, task.output])
+        return [known[task.targets, task.output] for task in tasks]
+
+    def settle(self, outputs: Tensor, b0: int, b1: int) -> None:
+        """Fill in the class numbers of clean rows b0..b1."""
+        s = self.session
+        for (target, output), picks in self.unsettled.items():
+            for pick, found in zip(
+                picks, resolve(part(target, b0, b1), outputs, output, s.emits, s.labels), strict=True
+            ):
+                for mine, theirs in ((pick.index, found.index), (pick.minus, found.minus)):
+                    if mine is not None and theirs is not None:
+                        mine[b0:b1] = theirs
+
+    # -- rounds ----------------------------------------------------------------------------------------------
+
+    def finish(self, tasks: Sequence[Task], picks: list[tuple[Pick, ...]], anchored: bool = True) -> Outcome:
+        query = Query(self.x, self.references(self.x))
+        running: dict[int, Coroutine[Any, Any, Attribution]] = {
+            i: task.method.explain(query) for i, task in enumerate(tasks)
+        }
+        replies: dict[int, Any] = dict.fromkeys(running)
+        done: dict[int, Attribution] = {}
+        anchor, scores = self._anchor(query, picks) if anchored else (None, [])
+        try:
+            while len(done) < len(tasks) or anchor is not None:
+                asked: dict[int, tuple[Ask[Any], ...]] = {}
+                for i in list(running):
+                    try:
+                        asked[i] = running[i].send(replies[i])
+                    except StopIteration as stop:
+                        done[i] = self._checked(tasks[i], stop.value, len(picks[i]))
+                        del running[i]
+                if not asked and anchor is None:
+                    break
+                replies = self._round(asked, picks, anchor)
+                anchor = None
+        finally:
+            for coroutine in running.values():
+                coroutine.close()
+        outputs = scores[0].reply()[0] if anchored else self.x.new_zeros(0)
+        at_x = [scores[1 + k].reply() for k in range(len(tasks))] if anchored else [outputs] * len(tasks)
+        return Outcome(
+            [Result(done[i], picks[i], at_x[i]) for i in range(len(tasks))], outputs, Passes(**self.passes), self.lines
+        )
+
+    def _anchor(self, query: Query, picks: list[tuple[Pick, ...]]) -> tuple[Group, list[Taker]]:
+        """The group of the clean rows: their outputs, and every task's score there."""
+        groups: list[Group] = []
+        takers = [merge(groups, query.outputs(), None, PLAIN, ())]
+        takers += [merge(groups, query.score(), None, PLAIN, mine) for mine in picks]
+        groups[0].anchor = True
+        return groups[0], takers
+
+    def _round(
+        self, asked: Mapping[int, tuple[Ask[Any], ...]], picks: list[tuple[Pick, ...]], anchor: Group | None
+    ) -> dict[int, tuple[Any, ...]]:
+        groups = [] if anchor is None else [anchor]
+        takers: dict[int, list[Any]] = {}
+        nested: list[tuple[Ask[Any], int, int]] = []
+        for i, asks in asked.items():
+            takers[i] = []
+            for ask in asks:
+                if ask.what is What.EXPLAIN:
+                    nested.append((ask, i, len(takers[i])))
+                    takers[i].append(None)
+                else:
+                    site = None if ask.site is None else self.session.site(ask.site)
+                    takers[i].append(merge(groups, ask, site, self._resolved(ask.where), picks[i]))
+        self.passes["rounds"] += 1
+        for share in shares(groups):
+            self._share(share)
+        replies: dict[int, list[Any]] = {
+            i: [None if t is None else t.reply() for t in mine] for i, mine in takers.items()
+        }
+        for ask, i, place in nested:
+            replies[i][place] = self._explained(ask, picks[i])
+        return {i: tuple(mine) for i, mine in replies.items()}
+
+    def _resolved(self, where: Where) -> Where:
+        if where.edit is not None:
+            where = replace(where, edit=replace(where.edit, site=self.session.site(where.edit.site)))
+        if where.into is not None:
+            where = replace(where, into=self.session.site(where.into))
+        return where
+
+    # -- passes ----------------------------------------------------------------------------------------------
+
+    def _share(self, share: Share) -> None:
+        rows = min(self.session.rows(share.lane, share.graded), self.limit.get(share.lane, 1 << 30))
+        self.lines.append(describe(share, rows))
+        for chunk in chunks(share.groups, rows):
+            self._chunk(share, chunk)
+
+    def _chunk(self, share: Share, chunk: list[Block]) -> None:
+        """Evaluate a chunk; where memory ends, evaluate its parts, down to one row."""
+        count = sum(block.count for block in chunk)
+        if count <= self.limit.get(share.lane, count):
+            answer, reason = self._attempt(share, chunk, count)
+            if answer is not None:
+                self._give(answer, share.picks, chunk)
+                return
+            self.passes["retried"] += count
+            self.limit[share.lane] = max(1, count // 2)
+            if count == 1:
+                raise OutOfMemory(
+                    f"one row of {tuple(self.x.shape[1:])} does not fit into memory ({reason})",
+                    "memory for a single row",
+                    "use a smaller input, a method without gradients, or a machine with more memory",
+                )
+        parts = [[block] for block in chunk] if len(chunk) > 1 else [[half] for half in chunk[0].halves()]
+        for piece in parts:
+            self._chunk(share, piece)
+
+    def _attempt(self, share: Share, chunk: list[Block], count: int) -> tuple[Answer | None, str]:
+        rows = self._rows(share, chunk, count)
+        try:
+            answer = self.session.run(rows, share.lane)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            return None, str(error).partition("\n")[0][:120]  # leaving the block frees the failed graph
+        self.passes["forward"] += count
+        self.passes["backward"] += count * share.graded if share.lane.backward else 0
+        self.passes["calls"] += 1
+        if self.progress is not None:
+            self.progress(count)
+        return answer, ""
+
+    def _rows(self, share: Share, chunk: list[Block], count: int) -> Rows:
+        picks = share.picks
+
+        def build() -> Tensor:
+            parts = [b.group.points.rows(b.k0, b.k1, b.b0, b.b1) for b in chunk]
+            return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+        def clean() -> Tensor:
+            return self.x[numbers]
+
+        def points() -> Tensor:
+            return torch.cat(
+                [torch.arange(b.k0, b.k1, device=self.x.device).repeat_interleave(b.b1 - b.b0) for b in chunk]
+            )
+
+        def objective(outputs: Tensor, sites: Mapping[Site, Tensor]) -> Tensor:
+            at = 0
+            for b in chunk:
+                if b.group.anchor:
+                    self.settle(outputs[at : at + b.count].detach(), b.b0, b.b1)
+                at += b.count
+            emits = self.session.emits
+            scores = [
+                p.value(outputs, numbers, emits, sites.get(getattr(p.target, "site", None)))  # pyright: ignore
+                for p in picks
+            ]
+            return torch.stack(scores) if scores else outputs.new_zeros((0, count))
+
+        pieces = [self.index[b.b0 : b.b1] for b in chunk for _ in range(b.k0, b.k1)]
+        numbers = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+        return Rows(count, build, clean, points, objective, share.graded)
+
+    def _give(self, answer: Answer, picks: tuple[Pick, ...], chunk: list[Block]) -> None:
+        """Hand every taker its part of an answer."""
+        place = {id(pick): t for t, pick in enumerate(picks)}
+        at = 0
+        for block in chunk:
+            here = slice(at, at + block.count)
+            at += block.count
+            for taker in block.group.takers:
+                if taker.what is What.OUTPUTS:
+                    _add(taker.tally, answer.outputs[None, here], block)
+                    continue
+                mine = [place[id(p)] for p in taker.picks]
+                values = answer.scores if taker.what is What.SCORE else answer.gradient
+                if taker.what is What.SITE and taker.site is not None and taker.inner is not None:
+                    values = answer.slopes[taker.site]
+                    _add(taker.inner, answer.sites[taker.site][None, here], block)
+                if values is None:
+                    raise RuntimeError(f"no gradient in the answer to {taker.what}")
+                every = mine == list(range(len(values)))
+                _add(taker.tally, values[:, here] if every else values[mine][:, here], block)
+
+    # -- nested explanations ---------------------------------------------------------------------------------
+
+    def _explained(self, ask: Ask[Any], picks: tuple[Pick, ...]) -> Explained:
+        """Another method at other points, a few rows at a time, for the targets of the clean rows."""
+        method, points = ask.method, ask.points
+        if method is None:
+            raise RuntimeError("a question for an explanation without a method")
+        tally = ask.fold.tally(points.count, len(points.like))
+        rows = self.session.rows(Lane(PLAIN, True), len(picks))
+        like: Attribution | None = None
+        for block in (b for chunk in chunks([Group(points, PLAIN)], rows) for b in chunk):
+            x = points.rows(block.k0, block.k1, block.b0, block.b1)
+            numbers = self.index[block.b0 : block.b1].repeat(block.k1 - block.k0)
+            child = _Run(self.session, x, self.references, self.progress)
+            moved = tuple(
+                replace(
+                    p,
+                    index=None if p.index is None else p.index[numbers],
+                    minus=None if p.minus is None else p.minus[numbers],
+                )
+                for p in picks
+            )
+            outcome = child.finish([Task(method, (), "logit")], [moved], anchored=False)
+            like = outcome.results[0].attribution
+            _add(tally, like.values, block)
+            for name in self.passes:
+                self.passes[name] += child.passes[name]
+        if like is None:
+            raise RuntimeError("an explanation at no points")
+        return Explained(tally.result(), like)
+
+    def _checked(self, task: Task, value: object, picks: int) -> Attribution:
+        wanted = (picks, len(self.x))
+        if not isinstance(value, Attribution) or tuple(value.values.shape[:2]) != wanted:
+            got = tuple(value.values.shape) if isinstance(value, Attribution) else type(value).__name__
+            raise PellucidError(
+                f"{type(task.method).__name__}.explain returned {got}",
+                f"attribution(values) with shape {wanted} + ...: [target, batch, ...]",
+            )
+        return value
+
+
+def _add(tally: Tally, values: Tensor, block: Block) -> None:
+    points, rows = block.k1 - block.k0, block.b1 - block.b0
+    tally.add(values.reshape(values.shape[0], points, rows, *values.shape[2:]), block.k0, block.b0, block.b1)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an exception means that memory ended, on any device."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    text = str(error)
+    return "DefaultCPUAllocator" in text or "out of memory" in text or "CUDNN_STATUS_NOT_SUPPORTED" in text
+
+
+def describe(share: Share, rows: int) -> str:
+    """One line of a plan."""
+    lane, where = share.lane, share.lane.where
+    parts = ["forward + backward" if lane.backward else "forward"]
+    parts += [f"rule {type(where.rule).__name__}"] if where.rule is not None else []
+    parts += [f"edit {where.edit.site}"] if where.edit is not None else []
+    parts += [f"into {where.into}"] if where.into is not None else []
+    parts += [f"variant {where.variant.name}"] if where.variant is not None else []
+    parts += [f"sites {', '.join(map(str, lane.sites))}"] if lane.sites else []
+    asked = sum(len(g.takers) for g in share.groups)
+    names = ", ".join(f"{type(g.points).__name__} × {g.points.count}" for g in share.groups)
+    return f"{'; '.join(parts)}: {share.rows} rows ({names}), {asked} questions, {len(share.picks)} targets, {rows} at once"
