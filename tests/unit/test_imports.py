@@ -20,7 +20,7 @@ OWN = {"pellucid", "torch", "numpy", "PIL", "safetensors", "click", "tqdm", "jin
 """The package, its core dependencies, and what those bring along."""
 
 SCRIPT = """
-import importlib, json, pkgutil, random, sys, threading, warnings
+import importlib, json, pkgutil, random, sys, threading, traceback, warnings
 import numpy, torch
 
 def state():
@@ -44,13 +44,23 @@ def loaded():
 torch_alone, before = loaded(), state()
 import pellucid
 front, after = loaded(), state()
-for module in pkgutil.walk_packages(pellucid.__path__, "pellucid."):
-    if not module.name.endswith("__main__"):
-        importlib.import_module(module.name)
+broken = []
+def visit(path, prefix):
+    for module in pkgutil.iter_modules(path, prefix):
+        if module.name.endswith("__main__"):
+            continue
+        try:
+            found = importlib.import_module(module.name)
+        except Exception:
+            broken.append(traceback.format_exc(limit=-2))
+        else:
+            visit(getattr(found, "__path__", []), module.name + ".")
+visit(pellucid.__path__, "pellucid.")
 json.dump({
     "torch": sorted(torch_alone),
     "front": sorted(front - torch_alone),
     "whole": sorted(loaded() - torch_alone),
+    "broken": broken,
     "changed": [key for key in before if before[key] != after[key]],
 }, sys.stdout)
 """
@@ -70,6 +80,10 @@ def roots(modules: list[str]) -> set[str]:
 
 def test_import_loads_no_framework(seen):
     assert not roots(seen["front"]) & FOREIGN
+
+
+def test_every_module_can_be_imported(seen):
+    assert not seen["broken"], "\n".join(seen["broken"])
 
 
 def test_not_even_the_modules_that_adapt_a_framework_load_it_when_imported(seen):
