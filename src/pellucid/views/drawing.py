@@ -105,7 +105,9 @@ class _Map:
     note: str
 
 
-def _draw_row(row: Explanation, look: Look | str | None, scale: float | Ends | None, size: Ends | None) -> Picture:
+def _draw_row(
+    row: Explanation, look: Look | str | None, scale: float | Ends | None, size: tuple[int, int] | None
+) -> Picture:
     chosen = look_of(row, look)
     colours = palette(chosen.palette)
     reduced = Reduce(chosen.reduce)(plane(row))
@@ -151,7 +153,7 @@ def _clipped(x: Tensor, ends: Ends, look: Look, given: bool) -> str:
         return f"values below 0 (down to {number(low)}) are drawn as 0"
     if low < ends[0] or high > ends[1]:
         where = "at the given scale" if given else f"at the {number(look.clip)}th percentile"
-        return f"clipped {where}; the largest magnitude is {number(largest)}"
+        return f"clipped {where}, the largest magnitude is {number(largest)}"
     return ""
 
 

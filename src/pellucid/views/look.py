@@ -36,7 +36,7 @@ class Look:
     resize: Literal["bilinear", "nearest"] = "bilinear"
 
     def __post_init__(self) -> None:
-        Reduce(self.reduce), Clip(self.clip), Resize((1, 1), self.resize)  # each refuses what it cannot do
+        _stages = Reduce(self.reduce), Clip(self.clip), Resize((1, 1), self.resize)  # each refuses what it cannot do
         _one_of("scale", self.scale, ("centred", "zero", "extrema"))
         _one_of("underlay", self.underlay, ("grey", "colour"))
         if not 0 <= self.overlay <= 1:

@@ -1,0 +1,154 @@
+"""What stands in one place of the panel: the photo with its predictions, or a map with its colour bar and checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pellucid.core.explanation import Explanation
+from pellucid.views.drawing import Ends, draw, look_of
+from pellucid.views.figure import Box, Mark, Photo, Text, bottom
+from pellucid.views.grid import Cell
+from pellucid.views.heat import Overlay
+from pellucid.views.letters import fit, width
+from pellucid.views.look import Look
+from pellucid.views.palette import Palette
+from pellucid.views.words import number
+
+INK, QUIET, LINE, TRACK = "#1c2127", "#626c77", "#dfe3e8", "#eceff2"
+BAR, BAR_EXPLAINED = "#b4bec9", "#2f5f8f"
+RED, RED_GROUND = "#a61b12", "#fdeceb"
+AMBER, AMBER_GROUND = "#7a4a00", "#fff3dd"
+
+TITLE, SMALL = 13.0, 11.5
+DENSITY = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Style:
+    """Measures of one panel: the width of a map, and how many predictions stand below a photo."""
+
+    size: int = 224
+    predictions: int = 3
+
+    def box(self, height: int, width: int) -> tuple[float, float]:
+        """Height and width of a picture that fits into the square of a cell."""
+        scale = self.size / max(height, width)
+        return round(height * scale), round(width * scale)
+
+
+def photo_marks(row: Explanation, x: float, y: float, style: Style, predictions: bool) -> list[Mark]:
+    """The explained picture under its name, and the model's best classes below it."""
+    marks: list[Mark] = [_title(row.inputs.name[0], x, y, style.size, colour=QUIET)]
+    picture = row.inputs.picture
+    if picture is None:
+        side = style.size
+        middle = y + 20 + side / 2 + 4
+        marks.append(Box(x=x, y=y + 20, width=side, height=side, colour=TRACK))
+        marks.append(Text(x=x + side / 2, y=middle, text="no picture was kept", size=SMALL, colour=QUIET, anchor="m"))
+    else:
+        h, w = style.box(picture.shape[1], picture.shape[2])
+        marks += framed(Photo(x=x, y=y + 20, width=w, height=h, rgb=picture[0].cpu(), alt=row.inputs.name[0]))
+    return marks + prediction_marks(row, x, bottom(marks) + 10, style) if predictions else marks
+
+
+def prediction_marks(row: Explanation, x: float, y: float, style: Style) -> list[Mark]:
+    """The best classes with their probabilities as bars; the explained one is dark."""
+    p = row.prediction
+    best = list(zip(p.index[0], p.name[0], p.probability[0], strict=True))[: style.predictions]
+    marks: list[Mark] = []
+    for place, (index, name, chance) in enumerate(best):
+        top = y + 24 * place
+        mine = index == row.target.index[0]
+        value = f"{chance:.2f}" if p.is_probability else number(chance)
+        room = style.size - width(value, SMALL) - 10
+        ink = INK if mine else QUIET
+        weight = "Medium" if mine else "Regular"
+        label = fit(name, room, SMALL, weight)
+        marks.append(Text(x=x, y=top + 11, text=label, size=SMALL, colour=ink, weight=weight))
+        marks.append(Text(x=x + style.size, y=top + 11, text=value, size=SMALL, colour=ink, weight=weight, anchor="r"))
+        if p.is_probability:
+            marks.append(Box(x=x, y=top + 16, width=style.size, height=3, colour=TRACK))
+            long = max(1.0, style.size * min(1.0, max(0.0, chance)))
+            marks.append(Box(x=x, y=top + 16, width=long, height=3, colour=BAR_EXPLAINED if mine else BAR))
+    return marks
+
+
+def cell_marks(
+    cell: Cell, x: float, y: float, style: Style, look: Look | str | None, scale: Ends | None, predictions: bool
+) -> list[Mark]:
+    """A map: title above, colour bar with numbers, remarks and failed checks below."""
+    row = cell.row
+    picture = row.inputs.picture
+    shape = row.values.shape[-2:] if picture is None else picture.shape[1:3]
+    h, w = style.box(shape[0], shape[1])
+    drawn = draw(row, look, scale=scale, size=(round(h * DENSITY), round(w * DENSITY)))[0]
+    marks: list[Mark] = [_title(cell.title, x, y, style.size)]
+    if cell.detail:
+        marks.append(Text(x=x, y=y + 27, text=fit(cell.detail, style.size, SMALL), size=SMALL, colour=QUIET))
+        y += 16
+    marks += framed(Photo(x=x, y=y + 20, width=w, height=h, rgb=drawn.rgb, alt=drawn.alt))
+    marks += bar_marks(drawn.palette, look_of(row, look), drawn.scale, x, y + 20 + h + 8, w)
+    for text, red in chips_of(row, drawn.note):
+        marks += _chip(text, red, x, bottom(marks) + 8, style.size)
+    return marks + prediction_marks(row, x, bottom(marks) + 10, style) if predictions else marks
+
+
+def bar_marks(colours: Palette, look: Look, ends: Ends, x: float, y: float, w: float) -> list[Mark]:
+    """A colour bar with the numbers that its ends stand for, and 0 in the middle if that is where it lies."""
+    marks: list[Mark] = [Photo(x=x, y=y, width=w, height=7, rgb=strip(colours, look))]
+    if ends[0] == ends[1]:
+        marks.append(Text(x=x, y=y + 20, text="no scale", size=SMALL, colour=QUIET))
+        return marks
+    marks.append(Text(x=x, y=y + 20, text=number(ends[0]), size=SMALL, colour=QUIET))
+    marks.append(Text(x=x + w, y=y + 20, text=number(ends[1]), size=SMALL, colour=QUIET, anchor="r"))
+    if ends[0] == -ends[1]:
+        marks.append(Text(x=x + w / 2, y=y + 20, text="0", size=SMALL, colour=QUIET, anchor="m"))
+    return marks
+
+
+def strip(colours: Palette, look: Look) -> Tensor:
+    """uint8 [1, 256, 3]: the palette as a reader meets it; over a picture it lets a middle grey shine through."""
+    table = colours.table[None]
+    if not look.overlay:
+        return table
+    unit = torch.linspace(0, 1, 256, dtype=torch.float64)[None]
+    strength = (2 * unit - 1).abs() if look.scale == "centred" else unit
+    return Overlay(torch.full_like(table, 128), look.overlay)(table, strength)
+
+
+def framed(photo: Photo) -> list[Mark]:
+    """A picture with a hairline around it, so that a light map has an edge on white."""
+    edge = Box(x=photo.x - 1, y=photo.y - 1, width=photo.width + 2, height=photo.height + 2, colour=LINE)
+    return [edge, photo]
+
+
+def chips_of(row: Explanation, note: str) -> list[tuple[str, bool]]:
+    """Failed checks (red) and what is odd about the drawing (amber). Clipping is said once, in the legend."""
+    failed = [
+        (
+            f"{c.name.replace('_', ' ')} {number(c.value[0])}"
+            + ("" if c.limit is None else f", limit {number(c.limit)}"),
+            True,
+        )
+        for c in row.checks
+        if not c.passed[0]
+    ]
+    odd = [(part, False) for part in note.split("; ") if part and not part.startswith("clipped at the")]
+    return failed + odd
+
+
+def _chip(text: str, red: bool, x: float, y: float, room: float) -> list[Mark]:
+    ink, ground = (RED, RED_GROUND) if red else (AMBER, AMBER_GROUND)
+    label = fit(text, room - 30, SMALL)
+    return [
+        Box(x=x, y=y, width=width(label, SMALL) + 30, height=22, colour=ground, radius=4),
+        Box(x=x + 9, y=y + 8, width=6, height=6, colour=ink, radius=0 if red else 3),
+        Text(x=x + 21, y=y + 15, text=label, size=SMALL, colour=ink),
+    ]
+
+
+def _title(text: str, x: float, y: float, room: float, colour: str = INK) -> Text:
+    return Text(x=x, y=y + 11, text=fit(text, room, TITLE, "Medium"), size=TITLE, colour=colour, weight="Medium")

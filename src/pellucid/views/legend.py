@@ -1,0 +1,82 @@
+"""The legend below a panel: what the colours of each kind of map mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pellucid.core.explanation import Kind
+from pellucid.views.cell import QUIET, SMALL, strip
+from pellucid.views.drawing import look_of
+from pellucid.views.figure import Mark, Photo, Text
+from pellucid.views.grid import Cell
+from pellucid.views.letters import wrap
+from pellucid.views.look import Look
+from pellucid.views.palette import palette
+from pellucid.views.words import number
+
+_SWATCH, _LEAD = 64, 17
+
+MEANING = {
+    Kind.SENSITIVITY: "how fast the score changes with each pixel",
+    Kind.CONTRIBUTION: "the part of the score that each pixel is held responsible for",
+    Kind.CAM: "how much each place of an inner layer counted for the score",
+    Kind.SPREAD: "how much the gradient varies around the picture",
+}
+"""What the numbers of a kind are, in half a sentence."""
+
+_REDUCED = {
+    "sum": "summed over channels",
+    "norm": "length over channels, √Σx²",
+    "max_abs": "the strongest channel",
+    "sum_abs": "magnitudes summed over channels",
+    "abs_sum": "magnitude of the sum over channels",
+    "rgb": "magnitudes of the three channels as red, green and blue",
+}
+_HUES = {"PuOr9_r": ("orange", "purple"), "PuOr_r": ("orange", "purple"), "PuOr9": ("purple", "orange")}
+_HUES |= {"PuOr": ("purple", "orange"), "vik": ("red", "blue"), "bwr": ("red", "blue"), "seismic": ("red", "blue")}
+_SHARED = {
+    "row": "Maps of one kind in the same row share one scale.",
+    "method": "All maps of one method share one scale.",
+    "all": "All maps of one kind share one scale.",
+}
+
+
+def legend_marks(
+    cells: Sequence[Cell], look: Look | str | None, share: str, left_out: int, x: float, y: float, room: float
+) -> list[Mark]:
+    """A swatch and a sentence for each kind of map in the figure, then what holds for all of it."""
+    methods: dict[tuple[Kind, Look], list[str]] = {}
+    for cell in cells:
+        names = methods.setdefault((cell.row.kind, look_of(cell.row, look)), [])
+        if cell.row.title not in names:
+            names.append(cell.row.title)
+    marks: list[Mark] = []
+    for (kind, chosen), names in methods.items():
+        marks.append(Photo(x=x, y=y + 3, width=_SWATCH, height=7, rgb=strip(palette(chosen.palette), chosen)))
+        y = _lines(marks, sentence(kind, chosen, names), x + _SWATCH + 14, y, min(room - _SWATCH - 14, 1100)) + 5
+    more = f"{left_out} more image{'s are' if left_out > 1 else ' is'} not shown." if left_out else ""
+    tail = " ".join(part for part in (_SHARED.get(share, ""), more) if part)
+    if tail:
+        _lines(marks, tail, x, y + 4, room)
+    return marks
+
+
+def sentence(kind: Kind, look: Look, methods: Sequence[str]) -> str:
+    """`Integrated Gradients: the part of the score ..., orange for and purple against; colours end at ...`."""
+    parts = [f"{', '.join(methods)}: {MEANING[kind]}"]
+    if look.scale == "centred":
+        plus, minus = _HUES.get(look.palette, ("right end of the bar", "left end"))
+        parts.append(
+            f"{plus} for it, {minus} against it" if kind is not Kind.SENSITIVITY else f"{plus} up, {minus} down"
+        )
+    if kind is not Kind.CAM:
+        parts.append(_REDUCED[look.reduce])
+    end = f"; colours end at the {number(look.clip)}th percentile" if look.clip < 100 else ""
+    return ", ".join(parts) + end + "."
+
+
+def _lines(marks: list[Mark], text: str, x: float, y: float, room: float) -> float:
+    for line in wrap(text, room, SMALL):
+        marks.append(Text(x=x, y=y + 11, text=line, size=SMALL, colour=QUIET))
+        y += _LEAD
+    return y

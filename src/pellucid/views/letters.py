@@ -1,0 +1,67 @@
+"""Letters: the font that comes with the package, how wide a text is, and what fits into a width."""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import cache
+from importlib.resources import files
+from io import BytesIO
+from typing import Literal
+
+from PIL import ImageFont
+
+Weight = Literal["Regular", "Medium"]
+_FINE = 4
+"""Widths are measured on letters this many times as large, so that they do not depend on rounding to pixels."""
+
+
+@cache
+def font(size: float, weight: Weight = "Regular") -> ImageFont.FreeTypeFont:
+    """Roboto of a size in pixels. Laid out without the optional libraries of Pillow: the same on every machine."""
+    stored = files("pellucid.views").joinpath(f"data/Roboto-{weight}.ttf").read_bytes()
+    return ImageFont.truetype(BytesIO(stored), size, layout_engine=ImageFont.Layout.BASIC)
+
+
+def width(text: str, size: float, weight: Weight = "Regular") -> float:
+    """How far a text reaches, in the unit of `size`."""
+    return font(size * _FINE, weight).getlength(text) / _FINE
+
+
+def plain(text: str) -> str:
+    """A text on one line, without control and direction characters, which would break a label or an SVG file."""
+    kept = (" " if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") else c for c in text)
+    return " ".join("".join(kept).split())
+
+
+def fit(text: str, room: float, size: float, weight: Weight = "Regular") -> str:
+    """The text, or as much of its beginning as fits into `room`, with an ellipsis."""
+    text = plain(text)
+    if width(text, size, weight) <= room:
+        return text
+    low, high = 0, len(text)
+    while low < high:  # the longest beginning that fits
+        middle = (low + high + 1) // 2
+        if width(text[:middle].rstrip() + "…", size, weight) <= room:
+            low = middle
+        else:
+            high = middle - 1
+    return text[:low].rstrip() + "…"
+
+
+def wrap(text: str, room: float, size: float, weight: Weight = "Regular") -> list[str]:
+    """Lines no wider than `room`, broken between words; a word that is too wide is cut."""
+    lines: list[str] = []
+    for word in plain(text).split(" "):
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and width(longer, size, weight) <= room:
+            lines[-1] = longer
+        else:
+            lines.append(fit(word, room, size, weight))
+    return lines
+
+
+@cache
+def lacks(character: str) -> bool:
+    """Whether the font has no drawing for a character."""
+    shape = font(32)
+    return not character.isspace() and bytes(shape.getmask(character)) == bytes(shape.getmask("\uffff"))
