@@ -14,6 +14,7 @@ from pellucid.core.errors import RuleError
 Node = Any
 
 _NATIVE: Final = ("Relu", "Hardtanh", "Threshold", "LeakyRelu", "PreluKernel", "Elu", "Celu", "Softplus", "Rrelu")
+_FOREIGN: Final = ("torch::autograd::CppNode", "torch::jit::")  # C++ functions, and compiled pieces of scripts
 
 
 @dataclass(slots=True, eq=False)
@@ -69,7 +70,7 @@ def strangers(
         if custom and node._forward_cls is ours:
             continue
         name, number = node.name(), node._sequence_nr()
-        custom = custom or "::" in name
+        custom = custom or name.startswith(_FOREIGN)
         if custom or (name.startswith(_NATIVE) and not any(low <= number < high for low, high in noted)):
             plain = name.removesuffix("Backward").removesuffix("Backward0")
             stranger = Stranger(plain, layer_at(number), custom, name.startswith("CheckpointFunction"))

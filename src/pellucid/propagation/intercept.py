@@ -6,7 +6,8 @@ rule serves go through `Ruled`, whose backward is the rule; all others are left 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from types import TracebackType
 from typing import Any, Self
 
@@ -49,7 +50,9 @@ class Ruled(torch.autograd.Function):
     def backward(ctx: Any, *upstream: Tensor) -> Any:
         """Ask the rule, where no mode and no autocast can change what it computes."""
         ctx.met.runs += 1
-        with torch._C.DisableTorchFunction(), torch.autocast(upstream[0].device.type, enabled=False):
+        device = upstream[0].device.type
+        cast = torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
+        with torch._C.DisableTorchFunction(), cast:
             signals = ctx.rule.back(ctx.call, ctx.saved_tensors, *upstream)
         return None, None, None, *signals, *(None,) * (len(ctx.needs_input_grad) - 3 - len(signals))
 
@@ -69,7 +72,8 @@ class Intercept(TorchFunctionMode):
         super().__init__()
         self.root, self.rules = root, rules
         self._layers: Layers | None = None
-        self._served: dict[tuple[Operator, Kind, str], Rule | None] = {}
+        self._served: dict[tuple[Callable[..., Any], Kind, str], Rule | None] = {}
+        self._refusal: RuleError | None = None
         self._met: dict[tuple[Callable[..., Any], Kind, str, int], Met] = {}
         self._count: dict[tuple[Callable[..., Any], Kind, str], int] = {}
         self._native: list[tuple[int, int]] = []
@@ -100,6 +104,8 @@ class Intercept(TorchFunctionMode):
             self._signs.clear()
             if self._layers is not None:
                 self._layers.close()
+        if isinstance(error, TypeError) and self._refusal is not None and not isinstance(error, RuleError):
+            raise self._refusal from error  # `x + y` turns every TypeError into one of its own
 
     def __torch_function__(
         self,
@@ -112,16 +118,32 @@ class Intercept(TorchFunctionMode):
         kwargs = {} if kwargs is None else kwargs
         if not torch.is_grad_enabled():
             return func(*args, **kwargs)
+        try:
+            return self._called(func, args, kwargs)
+        except RuleError as refusal:
+            self._refusal = refusal
+            raise
+
+    def _called(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         operator = TABLE.get(func)
         if operator is None:
             return self._noted(func, _OTHER, args, kwargs)
+        if operator.kind is Kind.COMPARE:
+            mask = func(*args, **kwargs)
+            self._signs.compare(operator.name, args, mask)
+            return mask
         if not args and kwargs:
             args, kwargs = _positional(kwargs)
+        if not _carries(args) and not _carries(kwargs.values()):
+            output = func(*args, **kwargs)
+            if operator.kind is Kind.CAST and self._signs:
+                self._signs.cast(args[0], output)
+            return output
         kind, subject = operator.kind, None
         if operator.rectified is not None:
             subject = operator.rectified(args, kwargs, self._signs)
             kind = kind if subject is None else Kind.RECTIFIER
-        rule = self._rule(operator, kind)
+        rule = self._rule(func, operator.name, kind)
         if rule is None:
             return self._noted(func, operator, args, kwargs)
         return self._ruled(func, operator, kind, rule, subject, args, kwargs)
@@ -142,18 +164,21 @@ class Intercept(TorchFunctionMode):
     @property
     def audit(self) -> Audit:
         """What was met so far."""
-        return Audit(self.rules.name, tuple(
-            Entry(met.operator, met.kind, met.layer, met.call, met.rule, met.served, met.runs)
-            for met in self._met.values()
-        ))
+        return Audit(
+            self.rules.name,
+            tuple(
+                Entry(met.operator, met.kind, met.layer, met.call, met.rule, met.served, met.runs)
+                for met in self._met.values()
+            ),
+        )
 
-    def _rule(self, operator: Operator, kind: Kind) -> Rule | None:
+    def _rule(self, func: Callable[..., Any], name: str, kind: Kind) -> Rule | None:
         layer = self._layer
-        key = (operator, kind, layer)
+        key = (func, kind, layer)
         try:
             return self._served[key]
         except KeyError:
-            rule = self._served[key] = self.rules.rule_for(kind, operator.name, layer)
+            rule = self._served[key] = self.rules.rule_for(kind, name or _spoken(func), layer)
             return rule
 
     @property
@@ -173,8 +198,6 @@ class Intercept(TorchFunctionMode):
         inputs: list[Tensor] = []
         slots = tuple(taken_apart(value, inputs) for value in args)
         words = {key: taken_apart(value, inputs) for key, value in kwargs.items()}
-        if not any(tensor.requires_grad for tensor in inputs):
-            return func(*args, **kwargs)
         self._refuse_checkpoint()
         inplace = operator.inplace or bool(kwargs.get("inplace", False))
         index = 0 if subject is None else next(i for i, tensor in enumerate(inputs) if tensor is subject)
@@ -186,15 +209,13 @@ class Intercept(TorchFunctionMode):
     ) -> Any:
         before = _autograd._get_sequence_nr()
         output = func(*args, **kwargs)
-        if operator.kind is Kind.COMPARE:
-            self._signs.compare(operator.name, args, output)
-        elif operator.kind is Kind.CAST and self._signs:
-            self._signs.cast(args[0], output)
         first = output[0] if type(output) in (tuple, list) and output else output
         if not isinstance(first, Tensor) or first.grad_fn is None:
             return output
         if operator.kind is Kind.RECURRENT:
             raise self._recurrent(operator)
+        if operator is _OTHER and self._rule(func, "", Kind.OTHER) is not None:
+            raise self._unknown(func)
         self._refuse_checkpoint()
         self._native.append((before, _autograd._get_sequence_nr()))
         first.grad_fn.register_hook(self._meet(func, operator, operator.kind, "", served=False, kwargs=kwargs))
@@ -244,6 +265,13 @@ class Intercept(TorchFunctionMode):
         if hooks is not None and getattr(hooks[0], "__module__", "") == "torch.utils.checkpoint":
             raise _checkpointed(self._layer)
 
+    def _unknown(self, func: Callable[..., Any]) -> RuleError:
+        return RuleError(
+            f"{self.rules.name} has a rule for {_spoken(func)} in layer {self._layer!r}, which is no known operator",
+            "a row for it in `pellucid.propagation.operators`",
+            "let `rule_for` answer None or raise for this operator",
+        )
+
     def _recurrent(self, operator: Operator) -> RuleError:
         return RuleError(
             f"{operator.name} in layer {self._layer!r} is one call that hides its inside",
@@ -268,6 +296,17 @@ class Intercept(TorchFunctionMode):
         )
 
 
+def _carries(values: Iterable[Any]) -> bool:
+    """Whether a gradient can flow through any of the arguments of a call."""
+    for value in values:
+        if isinstance(value, Tensor):
+            if value.requires_grad:
+                return True
+        elif type(value) in (list, tuple) and _carries(value):
+            return True
+    return False
+
+
 def _checkpointed(layer: str) -> RuleError:
     return RuleError(
         f"Activation checkpointing is on in layer {layer!r}: its second forward pass would run without the rules",
@@ -277,11 +316,11 @@ def _checkpointed(layer: str) -> RuleError:
 
 
 def _entering(value: Any) -> Any:
-    """An input as the model may use it: a plain tensor, and no leaf, which could not be changed in place."""
+    """An input as the model may use it: a plain tensor of its own, which may be changed in place."""
     if isinstance(value, Tensor):
         if type(value) is not Tensor and not isinstance(value, nn.Parameter):
             value = _as_plain(value)
-        return value.clone() if value.requires_grad and value.is_leaf and torch.is_grad_enabled() else value
+        return value.clone() if value.requires_grad and torch.is_grad_enabled() else value
     if type(value) in (list, tuple):
         return type(value)(_entering(item) for item in value)
     return {key: _entering(item) for key, item in value.items()} if type(value) is dict else value

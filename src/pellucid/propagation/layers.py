@@ -81,7 +81,8 @@ class Layers:
                 return None
             changed = None
             if not self._stack:
-                self._since.clear(), self._names.clear()
+                self._since.clear()
+                self._names.clear()
                 changed = self._enter(args, kwargs)
             self._stack.append(name)
             self._turn(name)

@@ -117,9 +117,7 @@ def rrelu(
     return leaky_relu(x, (lower + upper) / 2)
 
 
-def elu(
-    x: Tensor, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0, inplace: bool = False
-) -> Tensor:
+def elu(x: Tensor, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0, inplace: bool = False) -> Tensor:
     """`scale` above zero, scale * input_scale * alpha * exp(input_scale * x) below."""
     below = scale * input_scale * alpha * torch.exp(input_scale * x.clamp(max=0))
     return torch.where(x > 0, torch.full_like(x, scale), below)
