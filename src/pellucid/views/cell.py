@@ -12,7 +12,7 @@ from pellucid.views.drawing import Ends, draw, look_of
 from pellucid.views.figure import Box, Mark, Photo, Text, bottom
 from pellucid.views.grid import Cell
 from pellucid.views.heat import Overlay
-from pellucid.views.letters import fit, width
+from pellucid.views.letters import fit, width, wrap
 from pellucid.views.look import Look
 from pellucid.views.palette import Palette
 from pellucid.views.words import number
@@ -39,8 +39,8 @@ class Style:
         return round(height * scale), round(width * scale)
 
 
-def photo_marks(row: Explanation, x: float, y: float, style: Style, predictions: bool) -> list[Mark]:
-    """The explained picture under its name, and the model's best classes below it."""
+def photo_marks(row: Explanation, x: float, y: float, style: Style, explained: frozenset[int | None]) -> list[Mark]:
+    """The explained picture under its name; below it the model's best classes if any class of it is explained."""
     marks: list[Mark] = [_title(row.inputs.name[0], x, y, style.size, colour=QUIET)]
     picture = row.inputs.picture
     if picture is None:
@@ -51,17 +51,19 @@ def photo_marks(row: Explanation, x: float, y: float, style: Style, predictions:
     else:
         h, w = style.box(picture.shape[1], picture.shape[2])
         marks += framed(Photo(x=x, y=y + 20, width=w, height=h, rgb=picture[0].cpu(), alt=row.inputs.name[0]))
-    return marks + prediction_marks(row, x, bottom(marks) + 10, style) if predictions else marks
+    return marks + prediction_marks(row, x, bottom(marks) + 10, style, explained) if explained else marks
 
 
-def prediction_marks(row: Explanation, x: float, y: float, style: Style) -> list[Mark]:
-    """The best classes with their probabilities as bars; the explained one is dark."""
+def prediction_marks(
+    row: Explanation, x: float, y: float, style: Style, explained: frozenset[int | None]
+) -> list[Mark]:
+    """The best classes with their probabilities as bars; the explained ones are dark."""
     p = row.prediction
     best = list(zip(p.index[0], p.name[0], p.probability[0], strict=True))[: style.predictions]
     marks: list[Mark] = []
     for place, (index, name, chance) in enumerate(best):
         top = y + 24 * place
-        mine = index == row.target.index[0]
+        mine = index in explained
         value = f"{chance:.2f}" if p.is_probability else number(chance)
         room = style.size - width(value, SMALL) - 10
         ink = INK if mine else QUIET
@@ -93,7 +95,9 @@ def cell_marks(
     marks += bar_marks(drawn.palette, look_of(row, look), drawn.scale, x, y + 20 + h + 8, w)
     for text, red in chips_of(row, drawn.note):
         marks += _chip(text, red, x, bottom(marks) + 8, style.size)
-    return marks + prediction_marks(row, x, bottom(marks) + 10, style) if predictions else marks
+    if not predictions:
+        return marks
+    return marks + prediction_marks(row, x, bottom(marks) + 10, style, frozenset(row.target.index))
 
 
 def bar_marks(colours: Palette, look: Look, ends: Ends, x: float, y: float, w: float) -> list[Mark]:
@@ -142,13 +146,16 @@ def chips_of(row: Explanation, note: str) -> list[tuple[str, bool]]:
 
 def _chip(text: str, red: bool, x: float, y: float, room: float) -> list[Mark]:
     ink, ground = (RED, RED_GROUND) if red else (AMBER, AMBER_GROUND)
-    label = fit(text, room - 30, SMALL)
+    lines = wrap(text, room - 30, SMALL)
+    wide = max(width(line, SMALL) for line in lines) + 30
     return [
-        Box(x=x, y=y, width=width(label, SMALL) + 30, height=22, colour=ground, radius=4),
+        Box(x=x, y=y, width=wide, height=7 + 15 * len(lines), colour=ground, radius=4),
         Box(x=x + 9, y=y + 8, width=6, height=6, colour=ink, radius=0 if red else 3),
-        Text(x=x + 21, y=y + 15, text=label, size=SMALL, colour=ink),
+        *(Text(x=x + 21, y=y + 15 + 15 * place, text=line, size=SMALL, colour=ink) for place, line in enumerate(lines)),
     ]
 
 
 def _title(text: str, x: float, y: float, room: float, colour: str = INK) -> Text:
-    return Text(x=x, y=y + 11, text=fit(text, room, TITLE, "Medium"), size=TITLE, colour=colour, weight="Medium")
+    """A title, a little smaller where that saves it from being cut."""
+    size = TITLE if width(text, TITLE, "Medium") <= room else TITLE - 2
+    return Text(x=x, y=y + 11, text=fit(text, room, size, "Medium"), size=size, colour=colour, weight="Medium")

@@ -129,7 +129,8 @@ def _placed(x: Tensor, look: Look, scale: float | Ends | None) -> _Map:
         return _Map(torch.full_like(x, middle), _given(scale, look) or (0.0, 0.0), flat)
     ends = _given(scale, look) or ends_of(x, look)
     if flat and (scale is None or ends[0] == ends[1]):
-        return _Map(torch.full_like(x, middle), ends, flat)
+        only = float(x.flatten()[0])
+        return _Map(torch.full_like(x, middle), (only, only), flat)
     if ends[0] >= ends[1]:
         return _Map(torch.full_like(x, middle), ends, _all_below(x))
     return _Map(Scale(*ends)(x), ends, flat or _clipped(x, ends, look, scale is not None))

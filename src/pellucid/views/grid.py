@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -82,23 +82,23 @@ def arrange(explanations: Sequence[Explanation], columns: Columns, max_images: i
 
 
 def _entries(explanations: Sequence[Explanation]) -> list[_Entry]:
-    names = _variants(explanations)
+    names = variants(explanations, lambda e: e.title)
     return [_Entry(row=row, method=name) for e, name in zip(explanations, names, strict=True) for row in e]
 
 
-def _variants(explanations: Sequence[Explanation]) -> list[str]:
-    """Titles, with the parameters in which explanations of the same method and target differ."""
+def variants(explanations: Sequence[Explanation], name: Callable[[Explanation], str]) -> list[str]:
+    """Names of the methods, with the parameters in which explanations of the same method differ."""
     settings: dict[str, list[dict[str, object]]] = {}
     for e in explanations:
-        known = settings.setdefault(e.title, [])
+        known = settings.setdefault(name(e), [])
         if (mine := _setting(e)) not in known:
             known.append(mine)
 
     def differing(e: Explanation) -> str:
-        mine, known = _setting(e), settings[e.title]
+        mine, known = _setting(e), settings[name(e)]
         return ", ".join(f"{k} {v}" for k, v in mine.items() if any(other.get(k) != v for other in known))
 
-    return [f"{e.title}, {tail}" if (tail := differing(e)) else e.title for e in explanations]
+    return [f"{name(e)}, {tail}" if (tail := differing(e)) else name(e) for e in explanations]
 
 
 def _setting(e: Explanation) -> dict[str, object]:
@@ -106,7 +106,7 @@ def _setting(e: Explanation) -> dict[str, object]:
     return {**e.record.params, **asked_site}
 
 
-def _split(entries: Iterable[_Entry], key) -> list[tuple[str, list[_Entry]]]:
+def _split(entries: Iterable[_Entry], key: Callable[[_Entry], str]) -> list[tuple[str, list[_Entry]]]:
     out: dict[str, list[_Entry]] = {}
     for entry in entries:
         out.setdefault(key(entry), []).append(entry)

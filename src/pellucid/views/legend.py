@@ -32,8 +32,16 @@ _REDUCED = {
     "abs_sum": "magnitude of the sum over channels",
     "rgb": "magnitudes of the three channels as red, green and blue",
 }
-_HUES = {"PuOr9_r": ("orange", "purple"), "PuOr_r": ("orange", "purple"), "PuOr9": ("purple", "orange")}
-_HUES |= {"PuOr": ("purple", "orange"), "vik": ("red", "blue"), "bwr": ("red", "blue"), "seismic": ("red", "blue")}
+_HUES = {
+    "PuOr9_r": ("orange", "purple"),
+    "PuOr_r": ("orange", "purple"),
+    "PuOr9": ("purple", "orange"),
+    "PuOr": ("purple", "orange"),
+    "vik": ("red", "blue"),
+    "bwr": ("red", "blue"),
+    "seismic": ("red", "blue"),
+}
+"""The colours of the high and of the low end, in words."""
 _SHARED = {
     "row": "Maps of one kind in the same row share one scale.",
     "method": "All maps of one method share one scale.",
@@ -63,11 +71,14 @@ def legend_marks(
 
 def sentence(kind: Kind, look: Look, methods: Sequence[str]) -> str:
     """`Integrated Gradients: the part of the score ..., orange for and purple against; colours end at ...`."""
-    parts = [f"{', '.join(methods)}: {MEANING[kind]}"]
+    more = f" and {len(methods) - 6} more" if len(methods) > 6 else ""
+    parts = [f"{', '.join(methods[:6])}{more}: {MEANING[kind]}"]
     if look.scale == "centred":
-        plus, minus = _HUES.get(look.palette, ("right end of the bar", "left end"))
+        plus, minus = _HUES.get(look.palette, ("the right end", "the left end"))
         parts.append(
-            f"{plus} for it, {minus} against it" if kind is not Kind.SENSITIVITY else f"{plus} up, {minus} down"
+            f"{plus} counts for the class, {minus} against it"
+            if kind is not Kind.SENSITIVITY
+            else f"{plus} up, {minus} down"
         )
     if kind is not Kind.CAM:
         parts.append(_REDUCED[look.reduce])

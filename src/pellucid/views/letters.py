@@ -8,11 +8,11 @@ from importlib.resources import files
 from io import BytesIO
 from typing import Literal
 
-from PIL import ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 Weight = Literal["Regular", "Medium"]
-_FINE = 4
-"""Widths are measured on letters this many times as large, so that they do not depend on rounding to pixels."""
+_DENSITIES = (1, 2)
+"""Letters stand on whole pixels, so that a text takes a little more room on coarse ones; both must fit."""
 
 
 @cache
@@ -24,7 +24,7 @@ def font(size: float, weight: Weight = "Regular") -> ImageFont.FreeTypeFont:
 
 def width(text: str, size: float, weight: Weight = "Regular") -> float:
     """How far a text reaches, in the unit of `size`."""
-    return font(size * _FINE, weight).getlength(text) / _FINE
+    return max(font(size * d, weight).getlength(text) / d for d in _DENSITIES)
 
 
 def plain(text: str) -> str:
@@ -63,5 +63,10 @@ def wrap(text: str, room: float, size: float, weight: Weight = "Regular") -> lis
 @cache
 def lacks(character: str) -> bool:
     """Whether the font has no drawing for a character."""
-    shape = font(32)
-    return not character.isspace() and bytes(shape.getmask(character)) == bytes(shape.getmask("\uffff"))
+    return not character.isspace() and _shape(character) == _shape("\uffff")
+
+
+def _shape(character: str) -> bytes:
+    page = Image.new("L", (64, 64))
+    ImageDraw.Draw(page).text((16, 48), character, 255, font(32), anchor="ls")
+    return page.tobytes()

@@ -20,6 +20,7 @@ Share = Literal["none", "row", "method", "all"]
 
 MARGIN, GAP, LINE_GAP, ROW_GAP = 40, 24, 20, 36
 MAX_COLUMNS = 7
+NARROWEST = 640
 MAX_PIXELS = 40_000_000
 
 
@@ -52,19 +53,21 @@ def panel(
         )
     them = [explanations] if isinstance(explanations, Explanation) else list(explanations)
     groups, left_out = arrange(them, columns, max_images)
-    plan = _Plan(look=look, share=share, columns=columns, style=Style(size=size), max_columns=max_columns)
+    longest = max(len(line) for group in groups for row in group.rows for line in lines_of(row.cells, max_columns))
+    across = max(2 * MARGIN + (longest + 1) * (size + GAP) - GAP, NARROWEST)
+    plan = _Plan(
+        look=look, share=share, columns=columns, style=Style(size=size), max_columns=max_columns, across=across
+    )
     scales = _scales(groups, plan)
     marks: list[Mark] = []
     y = float(MARGIN)
-    for group in groups:
-        y = _group(marks, group, plan, scales, y)
-    across = max(bottom_right(marks) + MARGIN, 2 * MARGIN + 3 * size)
+    for place, group in enumerate(groups):
+        y = _group(marks, group, plan, scales, y, first=place == 0)
     cells = [cell for group in groups for row in group.rows for cell in row.cells]
     marks += legend_marks(cells, look, share, left_out, MARGIN, y + 4, across - 2 * MARGIN)
-    marks = _rules(marks, across)
     height = bottom(marks) + MARGIN
     return Figure(
-        width=round(across),
+        width=across,
         height=round(height),
         marks=tuple(marks),
         alt=_alt(cells, left_out),
@@ -80,6 +83,7 @@ class _Plan:
     columns: Columns
     style: Style
     max_columns: int
+    across: int
 
 
 def _scales(groups: Sequence[Group], plan: _Plan) -> dict[int, Ends]:
@@ -101,36 +105,34 @@ def _scales(groups: Sequence[Group], plan: _Plan) -> dict[int, Ends]:
     }
 
 
-def _group(marks: list[Mark], group: Group, plan: _Plan, scales: dict[int, Ends], y: float) -> float:
+def _group(marks: list[Mark], group: Group, plan: _Plan, scales: dict[int, Ends], y: float, first: bool) -> float:
     """Add a group below y; gives where it ends."""
     marks.append(
         Text(x=MARGIN, y=y + 18, text=fit(group.heading, 700, 20, "Medium"), size=20, colour=INK, weight="Medium")
     )
-    marks.append(Box(x=MARGIN, y=y + 32, width=RULE, height=1, colour=LINE))
+    marks.append(Box(x=MARGIN, y=y + 32, width=plan.across - 2 * MARGIN, height=1, colour=LINE))
     y += 56
     for row in group.rows:
-        y = _row(marks, row, plan, scales, y) + ROW_GAP
+        y = _row(marks, row, plan, scales, y, first) + ROW_GAP
     return y
 
 
-RULE = -1.0
-"""A rule as wide as the figure; its width is known last."""
-
-
-def _row(marks: list[Mark], row: Row, plan: _Plan, scales: dict[int, Ends], y: float) -> float:
+def _row(marks: list[Mark], row: Row, plan: _Plan, scales: dict[int, Ends], y: float, first: bool) -> float:
     size = plan.style.size
     heading = fit(row.heading, 640, 15, "Medium")
     marks.append(Text(x=MARGIN, y=y + 12, text=heading, size=15, colour=INK, weight="Medium"))
     marks.append(Text(x=MARGIN + width(heading, 15, "Medium") + 10, y=y + 12, text=row.detail, size=13, colour=QUIET))
     y += 34
-    photo = photo_marks(row.cells[0].row, MARGIN, y, plan.style, predictions=plan.columns != "models")
+    models = plan.columns == "models"
+    explained = frozenset() if models else frozenset(cell.row.target.index[0] for cell in row.cells)
+    photo = photo_marks(row.cells[0].row, MARGIN, y, plan.style, explained)
     marks += photo
     end = bottom(photo)
     for line in lines_of(row.cells, plan.max_columns):
         here: list[Mark] = []
         for place, cell in enumerate(line):
             x = MARGIN + (place + 1) * (size + GAP)
-            here += cell_marks(cell, x, y, plan.style, plan.look, scales.get(id(cell)), plan.columns == "models")
+            here += cell_marks(cell, x, y, plan.style, plan.look, scales.get(id(cell)), models and first)
         marks += here
         end = max(end, bottom(here))
         y = bottom(here) + LINE_GAP
@@ -142,20 +144,6 @@ def lines_of(cells: Sequence[Cell], most: int) -> list[Sequence[Cell]]:
     count = -(-len(cells) // most)
     length = -(-len(cells) // count)
     return [cells[i : i + length] for i in range(0, len(cells), length)]
-
-
-def bottom_right(marks: Sequence[Mark]) -> float:
-    """How far to the right pictures and boxes reach."""
-    return max(m.x + m.width for m in marks if not isinstance(m, Text))
-
-
-def _rules(marks: Sequence[Mark], across: float) -> list[Mark]:
-    return [
-        Box(x=m.x, y=m.y, width=across - 2 * MARGIN, height=m.height, colour=m.colour)
-        if isinstance(m, Box) and m.width == RULE
-        else m
-        for m in marks
-    ]
 
 
 def _note(marks: Sequence[Mark]) -> str:

@@ -82,3 +82,11 @@ def unlike(names: list[str], suffix: str) -> list[str]:
         taken.add(fresh.lower())
         out.append(fresh)
     return out
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder with those above it. Raises InputError if a file has its name."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as taken:
+        raise InputError(f"{folder} cannot be a folder: a file has that name", do="choose another folder") from taken
