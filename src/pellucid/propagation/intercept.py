@@ -6,7 +6,7 @@ rule serves go through `Ruled`, whose backward is the rule; all others are left 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from types import TracebackType
 from typing import Any, Self
@@ -17,15 +17,16 @@ from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode, resolve_name
 
 from pellucid.core.errors import RuleError
+from pellucid.propagation import refusals
 from pellucid.propagation.audit import NO_RULE, PLAIN, THROUGH, Audit, Entry, Met
 from pellucid.propagation.graph import Stranger, strangers
-from pellucid.propagation.layers import Layers, refuse_opaque, tensors_in
+from pellucid.propagation.layers import Layers, refuse_opaque
 from pellucid.propagation.operators import TABLE, Kind, Operator
 from pellucid.propagation.rectifiers import Signs
 from pellucid.propagation.rules import Call, Rule, RuleSet, taken_apart
+from pellucid.propagation.tensors import carries, checkpointing, entering, sequence_number, tensors_in
 
 _OTHER = Operator("", Kind.OTHER)
-_autograd = torch._C._autograd
 
 
 class Ruled(torch.autograd.Function):
@@ -134,7 +135,7 @@ class Intercept(TorchFunctionMode):
             return mask
         if not args and kwargs:
             args, kwargs = _positional(kwargs)
-        if not _carries(args) and not _carries(kwargs.values()):
+        if not carries(args) and not carries(kwargs.values()):
             output = func(*args, **kwargs)
             if operator.kind is Kind.CAST and self._signs:
                 self._signs.cast(args[0], output)
@@ -159,7 +160,7 @@ class Intercept(TorchFunctionMode):
                 raise stranger.error(self.rules.name)
         if any(met.runs for met in self._met.values() if met.served):
             return
-        raise self._nothing_ran()
+        raise refusals.nothing_ran(self._met.values(), self.rules.name)
 
     @property
     def audit(self) -> Audit:
@@ -207,17 +208,17 @@ class Intercept(TorchFunctionMode):
     def _noted(
         self, func: Callable[..., Any], operator: Operator, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
-        before = _autograd._get_sequence_nr()
+        before = sequence_number()
         output = func(*args, **kwargs)
         first = output[0] if type(output) in (tuple, list) and output else output
         if not isinstance(first, Tensor) or first.grad_fn is None:
             return output
         if operator.kind is Kind.RECURRENT:
-            raise self._recurrent(operator)
+            raise refusals.opaque_call(operator.name, self._layer, self.rules.name)
         if operator is _OTHER and self._rule(func, "", Kind.OTHER) is not None:
-            raise self._unknown(func)
+            raise refusals.unknown(_spoken(func), self._layer, self.rules.name)
         self._refuse_checkpoint()
-        self._native.append((before, _autograd._get_sequence_nr()))
+        self._native.append((before, sequence_number()))
         first.grad_fn.register_hook(self._meet(func, operator, operator.kind, "", served=False, kwargs=kwargs))
         return output
 
@@ -245,8 +246,8 @@ class Intercept(TorchFunctionMode):
         self._signs.clear()
         self._native.clear()
         with torch._C.DisableTorchFunction():
-            args, kwargs = tuple(_entering(a) for a in args), {k: _entering(v) for k, v in kwargs.items()}
-        self._start = _autograd._get_sequence_nr()
+            args, kwargs = tuple(entering(a) for a in args), {k: entering(v) for k, v in kwargs.items()}
+        self._start = sequence_number()
         return args, kwargs
 
     def _end(self, output: Any) -> None:
@@ -257,83 +258,12 @@ class Intercept(TorchFunctionMode):
         with torch._C.DisableTorchFunction():
             for stranger in strangers(tensors_in(output), self._start, self._native, layers.at, Ruled):
                 if stranger.checkpoint:
-                    raise _checkpointed(stranger.layer)
+                    raise refusals.checkpointed(stranger.layer)
                 self._strangers.append(stranger)
 
     def _refuse_checkpoint(self) -> None:
-        hooks = _autograd._top_saved_tensors_default_hooks(True)
-        if hooks is not None and getattr(hooks[0], "__module__", "") == "torch.utils.checkpoint":
-            raise _checkpointed(self._layer)
-
-    def _unknown(self, func: Callable[..., Any]) -> RuleError:
-        return RuleError(
-            f"{self.rules.name} has a rule for {_spoken(func)} in layer {self._layer!r}, which is no known operator",
-            "a row for it in `pellucid.propagation.operators`",
-            "let `rule_for` answer None or raise for this operator",
-        )
-
-    def _recurrent(self, operator: Operator) -> RuleError:
-        return RuleError(
-            f"{operator.name} in layer {self._layer!r} is one call that hides its inside",
-            f"operators for which {self.rules.name} has a rule",
-            "use a method without backward rules, such as integrated gradients",
-        )
-
-    def _nothing_ran(self) -> RuleError:
-        served = [met for met in self._met.values() if met.served]
-        if served:
-            return RuleError(
-                f"None of the {len(served)} operators that {self.rules.name} serves ran in the backward pass; the "
-                f"first is {served[0].operator} in layer {served[0].layer!r}",
-                "a backward pass from an output of this forward pass through at least one of them",
-                "verify after the backward pass, and choose a target that depends on them",
-            )
-        others = sorted({met.operator for met in self._met.values() if met.rule == NO_RULE})
-        return RuleError(
-            f"{self.rules.name} met no operator that it serves" + (f"; the activations are {others}" if others else ""),
-            "at least one rectifier (ReLU, ReLU6, LeakyReLU, ELU …) between input and target, under gradients",
-            "use a method that needs no rectifiers, such as gradient or integrated gradients",
-        )
-
-
-def _carries(values: Iterable[Any]) -> bool:
-    """Whether a gradient can flow through any of the arguments of a call."""
-    for value in values:
-        if isinstance(value, Tensor):
-            if value.requires_grad:
-                return True
-        elif type(value) in (list, tuple) and _carries(value):
-            return True
-    return False
-
-
-def _checkpointed(layer: str) -> RuleError:
-    return RuleError(
-        f"Activation checkpointing is on in layer {layer!r}: its second forward pass would run without the rules",
-        "a model that runs forward once",
-        "switch it off (`model.gradient_checkpointing_disable()`, `model.set_grad_checkpointing(False)`)",
-    )
-
-
-def _entering(value: Any) -> Any:
-    """An input as the model may use it: a plain tensor of its own, which may be changed in place."""
-    if isinstance(value, Tensor):
-        if type(value) is not Tensor and not isinstance(value, nn.Parameter):
-            value = _as_plain(value)
-        return value.clone() if value.requires_grad and torch.is_grad_enabled() else value
-    if type(value) in (list, tuple):
-        return type(value)(_entering(item) for item in value)
-    return {key: _entering(item) for key, item in value.items()} if type(value) is dict else value
-
-
-def _as_plain(value: Tensor) -> Tensor:
-    if type(value).__torch_dispatch__ is not torch._C._disabled_torch_dispatch_impl:
-        raise RuleError(
-            f"The input is a {type(value).__name__}, which computes in a way of its own",
-            "a plain torch.Tensor",
-            "hand over the local, dense tensor",
-        )
-    return value.as_subclass(Tensor)
+        if checkpointing():
+            raise refusals.checkpointed(self._layer)
 
 
 def _positional(kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from threading import get_ident
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pellucid.core.errors import RuleError
+from pellucid.propagation.tensors import sequence_number
 
 Removable = Any
 
@@ -27,7 +28,8 @@ def refuse_opaque(root: nn.Module) -> None:
 
 
 def _scripted(module: nn.Module) -> bool:
-    return any(isinstance(value, torch.jit.ScriptFunction) for value in vars(module).values())
+    torchs_own = type(module).__module__.startswith("torch.nn.modules.")
+    return not torchs_own and any(isinstance(value, torch.jit.ScriptFunction) for value in vars(module).values())
 
 
 def _opaque(name: str, what: str, do: str) -> RuleError:
@@ -101,19 +103,5 @@ class Layers:
 
     def _turn(self, name: str) -> None:
         self.current = name
-        self._since.append(torch._C._autograd._get_sequence_nr())
+        self._since.append(sequence_number())
         self._names.append(name)
-
-
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """The tensors in a model's output: tuples, dictionaries, data classes and objects with attributes."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from tensors_in(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from tensors_in(item)
-    elif hasattr(value, "__dict__") and not isinstance(value, type | nn.Module):
-        yield from tensors_in(list(vars(value).values()))

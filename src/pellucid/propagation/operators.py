@@ -10,6 +10,7 @@ from typing import Any, Final
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._C import _nn  # pyright: ignore[reportAttributeAccessIssue]
 
 from pellucid.propagation.rectifiers import ALWAYS, SOMETIMES, Rectified, Slope
 
@@ -128,7 +129,7 @@ def _add(rows: dict[Callable[..., Any], Operator], word: str, row: Operator, *, 
 
 
 def _spellings(word: str, aten: bool) -> Iterator[Callable[..., Any]]:
-    for home in (torch, Tensor, F, torch._C._nn, torch.special):
+    for home in (torch, Tensor, F, _nn, torch.special):
         function = getattr(home, word, None)
         if callable(function):
             yield function

@@ -140,11 +140,12 @@ def softplus(x: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
 
 def _clamped(args: tuple[Any, ...], kwargs: Mapping[str, Any], signs: Signs) -> Tensor | None:
     """A clamp rectifies when it cuts at zero or below; `clamp(min=1e-6)` guards a division and is left alone."""
+    x: Tensor = args[0]
     low = args[1] if len(args) > 1 else kwargs.get("min")
     high = args[2] if len(args) > 2 else kwargs.get("max")
     if low is None or any(isinstance(end, Tensor) and end.numel() != 1 for end in (low, high)):
         return None
-    return args[0] if float(low) <= 0 else None
+    return x if float(low) <= 0 else None
 
 
 def _maximum(args: tuple[Any, ...], kwargs: Mapping[str, Any], signs: Signs) -> Tensor | None:

@@ -13,6 +13,7 @@ from pellucid.propagation import Deconv, Guided
 attr = pytest.importorskip("captum.attr")
 models = pytest.importorskip("torchvision.models")
 
+pytestmark = pytest.mark.peers
 X = torch.randn(1, 3, 64, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
 
