@@ -167,7 +167,7 @@ class Query:
         self.references = references
 
     def baseline(self, spec: BaselineSpec) -> Tensor:
-        """A reference input [batch or 1, ...] in the units of x; the names are those of `pellucid.ops.reference`."""
+        """A reference input [batch, ...] in the units of x; the names are those of `pellucid.ops.reference`."""
         return self.references.baseline(spec)
 
     def std(self, spread: float) -> Tensor:
@@ -255,7 +255,9 @@ def attribution(
     usual = {0: (), 1: ("feature",), 2: (HEIGHT, WIDTH), 3: (CHANNEL, HEIGHT, WIDTH)}
     names = tuple(dims) if dims is not None else usual.get(rest, tuple(f"axis_{i + 1}" for i in range(rest)))
     if len(names) != rest:
-        raise ParameterError(f"dims={names} for values of shape {tuple(values.shape)}", f"{rest} names behind the batch")
+        raise ParameterError(
+            f"dims={names} for values of shape {tuple(values.shape)}", f"{rest} names behind the batch"
+        )
     return Attribution(
         values=values,
         dims=(BATCH, *names),

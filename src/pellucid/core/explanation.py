@@ -261,6 +261,7 @@ class Explanations(Sequence[Explanation]):
         model: name of the model. image: name of the image, or its place in the batch.
         Raises InputError with the nearest names when nothing matches.
         """
+
         def fits(row: Explanation) -> bool:
             return (target is None or target in (row.target.name[0], row.target.index[0])) and (
                 not isinstance(image, str) or image == row.inputs.name[0]

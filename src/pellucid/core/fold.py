@@ -91,9 +91,6 @@ class Only:
         return _Sum(batch, None, self.times)
 
 
-Fold = Weighted | Mean | Moments | Stack | Only
-
-
 def _scaled(values: Tensor, times: Points | None, k0: int, b0: int, b1: int) -> Tensor:
     if times is None:
         return values
@@ -178,3 +175,27 @@ class _Stack(Tally):
         if self.all is None:
             raise RuntimeError("a fold without any answer")
         return self.all
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The sum over all axes of every answer, [targets, points, batch]: what completeness is checked with."""
+
+    times: Points | None = None
+
+    def tally(self, count: int, batch: int) -> Tally:
+        return _Totals(batch, count, self.times)
+
+
+class _Totals(Tally):
+    def __init__(self, batch: int, count: int, times: Points | None) -> None:
+        self.times, self.stack = times, _Stack(batch, count, None)
+
+    def add(self, values: Tensor, k0: int, b0: int, b1: int) -> None:
+        self.stack.add(_scaled(values, self.times, k0, b0, b1).flatten(3).sum(3), k0, b0, b1)
+
+    def result(self) -> Tensor:
+        return self.stack.result()
+
+
+Fold = Weighted | Mean | Moments | Stack | Only | Totals

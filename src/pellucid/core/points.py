@@ -221,7 +221,9 @@ class Built(Points):
     build: Callable[[int, Tensor], Tensor]
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Built) and other.name == self.name and self.many == other.many and _same(self.x, other.x)
+        return (
+            isinstance(other, Built) and other.name == self.name and self.many == other.many and _same(self.x, other.x)
+        )
 
     __hash__ = Points.__hash__
 

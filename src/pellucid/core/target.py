@@ -292,5 +292,7 @@ def _unit(inner: Tensor | None, target: Unit) -> Tensor:
 def _scalar(target: Score, outputs: Tensor) -> Tensor:
     got = target.fn(outputs)
     if got.shape != outputs.shape[:1]:
-        raise TargetError(f"Score {target.name!r} gave shape {tuple(got.shape)}", f"one number per row, ({len(outputs)},)")
+        raise TargetError(
+            f"Score {target.name!r} gave shape {tuple(got.shape)}", f"one number per row, ({len(outputs)},)"
+        )
     return got

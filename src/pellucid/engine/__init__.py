@@ -1,5 +1,5 @@
 """Answers the questions of all running methods, images and targets in shared passes."""
 
-from pellucid.engine.run import Result, Task, run
+from pellucid.engine.run import Outcome, Result, Task, run
 
-__all__ = ["Result", "Task", "run"]
+__all__ = ["Outcome", "Result", "Task", "run"]

@@ -163,5 +163,3 @@ def blocks(group: Group, rows: int) -> Iterator[Block]:
     step = rows // batch
     for k in range(0, count, step):
         yield Block(group, k, min(k + step, count), 0, batch)
-
-

@@ -27,7 +27,7 @@ from pellucid.core.explanation import Passes
 from pellucid.core.fold import Tally
 from pellucid.core.method import Method
 from pellucid.core.site import Site
-from pellucid.core.target import Output, Pick, Target, part, resolve, width
+from pellucid.core.target import Output, Pick, Target, part, resolve
 from pellucid.engine.fuse import Block, Group, Share, Taker, chunks, merge, shares
 
 Progress = Callable[[int], None]

@@ -30,10 +30,11 @@ class References:
         self._made: dict[Any, tuple[Any, Tensor]] = {}
 
     def baseline(self, spec: BaselineSpec) -> Tensor:
-        """[batch or 1, ...] in the units of x. Raises ParameterError for an unknown name or a shape that cannot fit."""
+        """[batch, ...] in the units of x. Raises ParameterError for an unknown name or a shape that cannot fit."""
         key = spec if isinstance(spec, (str, float, int)) else id(spec)
         if key not in self._made:
-            self._made[key] = (spec, reference(spec, self.x, self.pixels))
+            made = reference(spec, self.x, self.pixels)
+            self._made[key] = (spec, made.expand_as(self.x))
         return self._made[key][1]
 
     def std(self, spread: float) -> Tensor:

@@ -1,0 +1,277 @@
+"""The handle on a torch module: what it can be asked, how photos become rows, and sessions that answer."""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import blake2b
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from pellucid.adapters.torch import twin as twins
+from pellucid.adapters.torch.budget import MEMORY, Budget, available
+from pellucid.adapters.torch.outputs import Selector, scores
+from pellucid.adapters.torch.prepare import TOLERANCE, channels_last, disagreement, fold
+from pellucid.adapters.torch.session import Ready, TorchSession
+from pellucid.adapters.torch.watch import Facts, Headless, Randomness, watch
+from pellucid.core.ask import Can
+from pellucid.core.errors import InputError, ParameterError, UnsupportedModel
+from pellucid.core.explanation import ModelCard
+from pellucid.core.target import Labels
+from pellucid.preprocess import Preprocess
+
+Evaluate = Literal["auto", "plain", "prepared"]
+EMITS = ("logits", "sigmoid_logits", "probabilities", "values")
+QUANTISED = ("torch.ao.nn.quantized", "torch.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torchao")
+
+
+class TorchModel:
+    """A trained torch module, with the way from photos to its rows. Made by `pellucid.wrap` or `pellucid.load`.
+
+    module      the trained module; it is never changed
+    preprocess  how a photo becomes a row; `Preprocess.identity()` for models that are fed with tensors
+    labels      class names, in the order of the outputs
+    outputs     which part of what the module returns are the scores: a key, an index or a function
+    emits       what the scores are; found out by looking when not given
+    evaluate    `auto` uses the prepared form where it was verified, `plain` never, `prepared` insists
+    rows        model rows at once; `auto` measures
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        preprocess: Preprocess,
+        labels: Sequence[str] | None = None,
+        *,
+        name: str | None = None,
+        outputs: Selector = None,
+        emits: str | None = None,
+        evaluate: Evaluate = "auto",
+        rows: int | Literal["auto"] = "auto",
+    ) -> None:
+        if not isinstance(module, nn.Module):
+            raise InputError(f"a {type(module).__name__} as a model", "a torch.nn.Module", "pellucid.wrap(module, ...)")
+        if emits is not None and emits not in EMITS:
+            raise ParameterError(f"emits={emits!r}", f"one of {EMITS}")
+        if rows != "auto" and (isinstance(rows, bool) or not isinstance(rows, int) or rows < 1):
+            raise ParameterError(f"rows={rows!r}", "a whole number of rows, 1 or more, or 'auto'")
+        self.module, self.notes = twins.unwrap(module)
+        self.preprocess, self.labels = preprocess, Labels(None if labels is None else tuple(labels))
+        self.name = name or type(self.module).__name__
+        self.outputs, self.emits, self.evaluate, self.most_rows = outputs, emits, evaluate, rows
+        self._local = threading.local()
+        self._card: tuple[Any, str] | None = None
+
+    def __repr__(self) -> str:
+        known = "no class names" if self.labels.names is None else f"{len(self.labels.names)} class names"
+        return f"TorchModel({self.name}: {type(self.module).__name__}, {known})"
+
+    @property
+    def can(self) -> frozenset[Can]:
+        """What the model can be asked."""
+        if any(type(m).__module__.startswith(QUANTISED) for m in self.module.modules()):
+            return frozenset({Can.SCORE})
+        if isinstance(self.module, torch.jit.ScriptModule):
+            return frozenset({Can.SCORE, Can.GRADIENT})
+        return frozenset(Can)
+
+    @property
+    def device(self) -> torch.device:
+        tensor = next(self.module.parameters(), None)
+        return torch.device("cpu") if tensor is None else tensor.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next((p.dtype for p in self.module.parameters() if p.is_floating_point()), torch.float32)
+
+    def fingerprint(self) -> str:
+        """Hash of all weights and buffers; kept until they change."""
+        seen = twins.signature(self.module)
+        if self._card is None or self._card[0] != seen:
+            digest = blake2b(digest_size=8)
+            for name, tensor in self.module.state_dict().items():
+                if isinstance(tensor, Tensor):
+                    digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+                    flat = tensor.detach().cpu().contiguous().flatten()
+                    digest.update(b"" if tensor.is_quantized else flat.view(torch.uint8).numpy().data)
+            self._card = (seen, digest.hexdigest())
+        return self._card[1]
+
+    # -- sessions --------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def ready(self, x: Tensor) -> Iterator[TorchSession]:
+        """A session for rows like x. Modes, random states and the module are as before on any exit."""
+        before = Randomness.now() if self._draws else torch.get_rng_state()
+        with (
+            torch.inference_mode(False),
+            torch.autocast(x.device.type, enabled=False),
+            _borrowed(self) as net,
+        ):
+            try:
+                yield self._session(net, x)
+            finally:
+                if isinstance(before, Randomness):
+                    before.restore()
+                else:
+                    torch.set_rng_state(before)
+
+    @property
+    def _draws(self) -> bool:
+        return getattr(self._local, "draws", False)
+
+    def _session(self, net: nn.Module, x: Tensor) -> TorchSession:
+        key = (tuple(x.shape[1:]), x.dtype, x.device)
+        cache: dict[Any, Ready] = self._local.ready
+        spent = 0
+        if key not in cache:
+            cache[key], spent = self._prepare(net, x[:1])
+            if cache[key].facts.draws:
+                self._local.draws = True
+        ready = cache[key]
+        card = ModelCard(
+            name=self.name,
+            fingerprint=self.fingerprint(),
+            evaluator=("prepared: " if ready.prepared is not None else "plain: ") + ready.why,
+        )
+        return TorchSession(
+            ready,
+            labels=self.labels,
+            card=card,
+            select=self.outputs,
+            original=self.module,
+            evaluate=self.evaluate,
+            most_rows=None if self.most_rows == "auto" else self.most_rows,
+            verification=spent,
+            decisions=(*self.notes, *self._copied(), *_said(ready.facts)),
+        )
+
+    def _copied(self) -> tuple[str, ...]:
+        if self._local.twin is not None:
+            return ()
+        return (f"the module cannot be copied ({self._local.why}): used in place, and put back as it was",)
+
+    def _prepare(self, net: nn.Module, row: Tensor) -> tuple[Ready, int]:
+        facts = watch(net, row, self.outputs, self.emits)
+        prepared, folded, why, spent = self._fast(net, row, facts)
+        image = (int(row.shape[-2]), int(row.shape[-1])) if row.ndim == 4 else None
+        budget = Budget(tuple(row.shape[1:]), row.dtype, row.device, min(MEMORY, available() // 4))
+        return Ready(net, facts, prepared, folded, why, budget, image, {}), 1 + spent
+
+    def _fast(self, net: nn.Module, row: Tensor, facts: Facts) -> tuple[nn.Module | None, frozenset[str], str, int]:
+        """The prepared form, if it is wanted, pays, and agrees with the twin: (module, folded layers, why, rows run)."""
+        nothing: frozenset[str] = frozenset()
+        if self.evaluate == "plain":
+            return None, nothing, "asked for", 0
+        pays = facts.convolutions >= 3 and row.ndim == 4 and min(row.shape[-2:]) >= 64
+        if net is self.module or facts.draws or not (pays or self.evaluate == "prepared"):
+            return None, nothing, "a prepared form would not pay" if not facts.draws else "the model draws at random", 0
+        form, changed = fold(net, facts.folds)
+        channels_last(form)
+        with torch.no_grad():
+            plain, fast = (self._scores(m, x, facts) for m, x in ((net, row.clone()), (form, _laid_out(row))))
+        gap = disagreement(fast, plain)
+        if not gap <= TOLERANCE.get(row.dtype, 1e-4):
+            if self.evaluate == "prepared":
+                raise UnsupportedModel(
+                    f"the prepared form differs by {gap:.2g} from the model", "agreement", "use evaluate='plain'"
+                )
+            return None, nothing, f"the prepared form differed by {gap:.2g}", 2
+        return form, frozenset(changed), f"{len(changed)} batch-norms folded, channels last, agrees to {gap:.1g}", 2
+
+    def _scores(self, net: nn.Module, x: Tensor, facts: Facts) -> Tensor:
+        if facts.head is None:
+            return scores(net(x), self.outputs)
+        with Headless(facts.head):
+            return scores(net(x), self.outputs)
+
+    def measure(self, session: TorchSession) -> None:
+        """Time one row forward and backward, for plans; kept with the prepared form."""
+        ready = session.ready
+        if ready.seconds is not None:
+            return
+        net = ready.prepared or ready.twin
+        budget = ready.budget
+        row = torch.zeros(1, *budget.shape, dtype=budget.dtype, device=budget.device)
+        row = _laid_out(row) if ready.prepared is not None else row
+        start = time.perf_counter()
+        with torch.enable_grad():
+            leaf = row.requires_grad_()
+            out = self._scores(net, leaf * 1, ready.facts)
+            middle = time.perf_counter()
+            if Can.GRADIENT in self.can and out.requires_grad:
+                torch.autograd.grad(out.sum(), leaf)
+        ready.seconds = {"forward": middle - start, "backward": time.perf_counter() - middle}
+        session.verification += 1
+
+
+def _laid_out(row: Tensor) -> Tensor:
+    return row.clone(memory_format=torch.channels_last) if row.ndim == 4 else row.clone()
+
+
+def _said(facts: Facts) -> tuple[str, ...]:
+    notes: list[str] = []
+    if facts.head is not None:
+        notes.append("the model ends in a softmax: its input is explained as the logit")
+    if facts.emits == "probabilities":
+        notes.append("the outputs are probabilities: their logarithm stands for the logit")
+    if facts.draws:
+        notes.append(
+            f"the model draws random numbers in eval mode ({', '.join(sorted(facts.draws))}): it is stochastic"
+        )
+    return tuple(notes)
+
+
+# -- the module, as a private twin or borrowed -----------------------------------------------------------------
+
+_locks: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
+_locks_lock = threading.Lock()
+
+
+@contextmanager
+def _borrowed(model: TorchModel) -> Iterator[nn.Module]:
+    """The thread's twin of the module, renewed when the module has changed; or, where it cannot be copied, the
+    module itself in eval mode under a lock, put back as it was on any exit."""
+    local = model._local
+    seen = twins.signature(model.module)
+    if getattr(local, "seen", None) != seen:
+        local.ready, local.seen, local.draws = {}, seen, False
+        try:
+            local.twin = twins.make(model.module)
+        except (TypeError, RuntimeError, NotImplementedError, AttributeError) as error:
+            local.twin = None
+            local.why = f"{type(error).__name__}: {error}"
+    if local.twin is not None:
+        yield local.twin
+        return
+    with _locks_lock:
+        lock = _locks.setdefault(model.module, threading.RLock())
+    with lock, _as_it_was(model.module):
+        yield model.module
+
+
+@contextmanager
+def _as_it_was(module: nn.Module) -> Iterator[None]:
+    """Eval mode for a while: training flags, buffers and checkpointing flags are put back on any exit."""
+    flags = [
+        (each, each.training, {f: getattr(each, f) for f in twins.FLAGS_OFF if hasattr(each, f)})
+        for each in module.modules()
+    ]
+    buffers = [(b, b.detach().clone()) for b in module.buffers()]
+    try:
+        twins.quiet(module)
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, value in buffers:
+                if not torch.equal(buffer, value):
+                    buffer.copy_(value)
+        for each, training, others in flags:
+            each.training = training
+            for name, value in others.items():
+                setattr(each, name, value)

@@ -1,0 +1,345 @@
+"""A torch model made ready for rows of one shape: the evaluation behind every answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pellucid.adapters.torch.budget import Budget
+from pellucid.adapters.torch.layout import Plan, read, refuse
+from pellucid.adapters.torch.outputs import Selector, scores
+from pellucid.adapters.torch.watch import Facts, Headless, first_tensor, replaced
+from pellucid.core.ask import PLAIN, Answer, Lane, Rows, Variant
+from pellucid.core.errors import SiteError, UnsupportedModel, nearest
+from pellucid.core.explanation import ModelCard
+from pellucid.core.site import ModuleName, Site
+from pellucid.core.target import Labels
+from pellucid.propagation import Intercept
+
+
+@dataclass(slots=True, eq=False)
+class Ready:
+    """What is kept between calls for one (weights, shape, dtype, device), by one thread."""
+
+    twin: nn.Module
+    facts: Facts
+    prepared: nn.Module | None
+    folded: frozenset[str]
+    """Layers whose own output is gone in the prepared form."""
+    why: str
+    """Why the prepared form is used, or not."""
+    budget: Budget
+    image: tuple[int, int] | None
+    variants: dict[Variant, nn.Module]
+    auto: Site | None = None
+    seconds: dict[str, float] | None = None
+
+
+class TorchSession:
+    """Answers the engine. One thread, one shape of rows."""
+
+    def __init__(
+        self,
+        ready: Ready,
+        *,
+        labels: Labels,
+        card: ModelCard,
+        select: Selector,
+        original: nn.Module,
+        evaluate: str,
+        most_rows: int | None,
+        verification: int,
+        decisions: tuple[str, ...],
+    ) -> None:
+        self.ready, self.labels, self.card, self.select = ready, labels, card, select
+        self.original, self.evaluate, self.most_rows = original, evaluate, most_rows
+        self.emits, self.outputs = ready.facts.emits, ready.facts.outputs
+        self.verification, self._decisions = verification, list(decisions)
+        self._plans: dict[Site, Plan] = {}
+
+    # -- sites -----------------------------------------------------------------------------------------------
+
+    @property
+    def decisions(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(self._decisions))
+
+    def site(self, site: Site) -> Site:
+        """The full address; `auto`, layers given as objects, and layouts are resolved here, once."""
+        name = site.name
+        if isinstance(name, ModuleName):
+            name = self._name_of(name.module)
+        if name == "auto":
+            return self._auto()
+        shapes = self._shapes(name)
+        if site.call is None and len(shapes) > 1:
+            raise SiteError(
+                f"layer {name!r} runs {len(shapes)} times in one pass",
+                f"which call: {', '.join(f'{name}[{i}]' for i in range(min(len(shapes), 4)))} ...",
+            )
+        call = site.call or 0
+        if not -len(shapes) <= call < len(shapes):
+            raise SiteError(f"call {call} of layer {name!r}", f"a call below {len(shapes)}")
+        found = replace(site, name=name, call=None if len(shapes) == 1 else call % len(shapes))
+        return found
+
+    def _name_of(self, module: nn.Module) -> str:
+        for name, each in self.original.named_modules():
+            if each is module:
+                return name
+        raise SiteError(f"the layer {type(module).__name__} given is not part of the model", "a layer of this model")
+
+    def _shapes(self, name: str) -> tuple[tuple[int, ...], ...]:
+        known = {layer.name: layer for layer in self.ready.facts.layers}
+        if name in known:
+            return known[name].shapes
+        near = nearest(name, known)
+        if any(name == n for n, _ in self.original.named_modules()):
+            raise SiteError(f"layer {name!r} does not run, or is scripted", "a layer that runs in a forward pass")
+        raise SiteError(
+            f"no layer {name!r}",
+            "a layer's path, as in named_modules()",
+            f"perhaps {near}" if near else "pellucid layers MODEL lists all",
+        )
+
+    def _auto(self) -> Site:
+        if self.ready.auto is None:
+            self.ready.auto, cost = self._choose()
+            self.verification += cost
+        chosen = self.ready.auto
+        self._decisions.append(f"layer {chosen.name}: the last with height and width that the output depends on")
+        says = self.plan(chosen).says
+        if says:
+            self._decisions.append(f"layer {chosen.name}: {says}")
+        return chosen
+
+    def candidates(self) -> list[tuple[Site, tuple[int, ...]]]:
+        """Layers that have height and width, in the order in which they finish, with their maps' shapes."""
+        facts = self.ready.facts
+        found: list[tuple[Site, tuple[int, ...]]] = []
+        for name, call in facts.order:
+            shapes = self._shapes(name)
+            plan = read(shapes[call], self.ready.image, facts.patch_grid)
+            if name and plan is not None:
+                found.append((Site(name, None if len(shapes) == 1 else call), plan.shape(shapes[call])))
+        return found
+
+    def _choose(self) -> tuple[Site, int]:
+        """The last candidate; where class tokens carry the answer on, the last whose patches still matter."""
+        sites = [site for site, _ in self.candidates()]
+        if not sites:
+            raise SiteError(
+                "no layer of the model has height and width", "a feature map", "choose one: at='layer name'"
+            )
+        if self.plan(sites[-1]).kind != "tokens":
+            return sites[-1], 0
+        x = torch.zeros(1, *self._row_shape, dtype=self._dtype, device=self._device)
+        lane = Lane(PLAIN, False, tuple(sites), tuple(sites))
+        answer = self.run(Rows(1, lambda: x + 0.1, lambda: x, lambda: x[:, 0], _best, 1), lane)
+        for site in reversed(sites):
+            if bool(answer.slopes[site].abs().max() > 0):
+                return site, 1
+        return sites[-1], 1
+
+    def plan(self, site: Site) -> Plan:
+        """How the site's activation is read."""
+        if site not in self._plans:
+            shape = self._shapes(site.name)[site.call or 0]
+            wanted = None if site.layout == "auto" else site.layout
+            plan = read(shape, self.ready.image, self.ready.facts.patch_grid)
+            if wanted == "tokens" and (plan is None or plan.kind != "tokens"):
+                raise refuse(site.name, shape)
+            if wanted is not None and wanted != "tokens":
+                plan = Plan(wanted)
+            self._plans[site] = Plan("none") if plan is None else plan
+        return self._plans[site]
+
+    def site_shape(self, site: Site) -> tuple[int, ...]:
+        return self.plan(site).shape(self._shapes(site.name)[site.call or 0])
+
+    # -- cost ------------------------------------------------------------------------------------------------
+
+    def rows(self, lane: Lane, graded: int) -> int:
+        if self.most_rows is not None:
+            return self.most_rows
+        return self.ready.budget.rows(self.bytes(lane), self.ready.facts.bytes_largest, lane.backward)
+
+    def bytes(self, lane: Lane) -> int:
+        facts = self.ready.facts
+        if lane.gradient:
+            return facts.bytes_all
+        return 4 * facts.bytes_largest + sum(4 * _size(self.site_shape(s)) for s in lane.sites)
+
+    def seconds(self, lane: Lane, graded: int) -> float:
+        times = self.ready.seconds or {}
+        forward, backward = times.get("forward", 0.0), times.get("backward", 0.0)
+        return forward + (backward * graded if lane.gradient else 0.1 * backward * graded if lane.backward else 0.0)
+
+    # -- evaluation ------------------------------------------------------------------------------------------
+
+    def run(self, rows: Rows, lane: Lane) -> Answer:
+        net = self._net(lane)
+        where = lane.where
+        entering = rows.clean if where.into is not None else rows.build
+        if not lane.backward:
+            with torch.inference_mode():
+                tape = _Tape(self, lane, rows, None)
+                out = self._forward(net, entering().clone(), tape)
+                explained = rows.objective(out, tape.seen)
+            return Answer(out.clone(), explained.clone(), sites={s: t.clone() for s, t in tape.seen.items()})
+        with torch.enable_grad(), ExitStack() as stack:
+            leaf = rows.build().detach().requires_grad_(lane.gradient)
+            tape = _Tape(self, lane, rows, leaf)
+            seen = None if where.rule is None else stack.enter_context(Intercept(net, where.rule))  # pyright: ignore
+            out = self._forward(net, (leaf if where.into is None else rows.clean()) * 1, tape)
+            explained = rows.objective(out, tape.seen)
+            answer = self._backward(explained, out, leaf, tape, lane, rows.graded)
+        if seen is not None:
+            seen.verify()
+        return answer
+
+    def _forward(self, net: nn.Module, x: Tensor, tape: _Tape) -> Tensor:
+        if net is self.ready.prepared and x.ndim == 4:
+            x = x.contiguous(memory_format=torch.channels_last)
+        head = self.ready.facts.head
+        with tape.on(net):
+            if head is None:
+                return scores(net(x), self.select)
+            with Headless(head):
+                return scores(net(x), self.select)
+
+    def _backward(self, explained: Tensor, out: Tensor, leaf: Tensor, tape: _Tape, lane: Lane, graded: int) -> Answer:
+        inputs = ([leaf] if lane.gradient else []) + [tape.raw[s] for s in lane.slopes]
+        if not explained.requires_grad:
+            raise UnsupportedModel(
+                f"the output of {self.card.name} does not depend on its input in a way that can be differentiated",
+                "a model with gradients",
+                "use a method that only needs scores, such as Occlusion; quantised and detached models have no gradient",
+            )
+        found: list[tuple[Tensor | None, ...]] = [
+            torch.autograd.grad(explained[t].sum(), inputs, retain_graph=t < graded - 1, allow_unused=True)
+            for t in range(graded)
+        ]
+        if lane.gradient and any(grads[0] is None for grads in found):
+            raise UnsupportedModel("the score does not depend on the input", "a score that the input can change")
+        offset = int(lane.gradient)
+        slopes: dict[Site, Tensor] = {}
+        for i, site in enumerate(lane.slopes):
+            take = self.plan(site).take
+            raw = tape.raw[site]
+            per = [take(torch.zeros_like(raw) if g[offset + i] is None else g[offset + i]) for g in found]  # pyright: ignore
+            slopes[site] = per[0][None] if graded == 1 else torch.stack(per)
+        gradient = None
+        if lane.gradient:
+            firsts = [grads[0].contiguous() for grads in found]  # pyright: ignore[reportOptionalMemberAccess]
+            gradient = firsts[0][None] if graded == 1 else torch.stack(firsts)
+        seen = {site: tensor.detach() for site, tensor in tape.seen.items()}
+        return Answer(out.detach(), explained.detach(), gradient, seen, slopes)
+
+    def _net(self, lane: Lane) -> nn.Module:
+        ready, where = self.ready, lane.where
+        if where.variant is not None:
+            return self._variant(where.variant)
+        touched = [*lane.sites, *([where.into] if where.into else []), *([where.edit.site] if where.edit else [])]
+        if ready.prepared is None or any(s.name in ready.folded for s in touched):
+            return ready.twin
+        return ready.prepared
+
+    def _variant(self, variant: Variant) -> nn.Module:
+        if variant not in self.ready.variants:
+            from pellucid.adapters.torch.twin import again
+
+            net = again(self.ready.twin)
+            tensors = dict(net.named_parameters()) | dict(net.named_buffers())
+            for name, value in variant.change({k: v.detach() for k, v in tensors.items()}).items():
+                owner, _, last = name.rpartition(".")
+                module = net.get_submodule(owner) if owner else net
+                held = module._parameters if last in module._parameters else module._buffers
+                held[last] = nn.Parameter(value.detach(), requires_grad=False) if last in module._parameters else value
+            self.ready.variants[variant] = net
+        return self.ready.variants[variant]
+
+    @property
+    def _row_shape(self) -> tuple[int, ...]:
+        return self.ready.budget.shape
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return self.ready.budget.dtype
+
+    @property
+    def _device(self) -> torch.device:
+        return self.ready.budget.device
+
+
+def _best(outputs: Tensor, sites: Mapping[Site, Tensor]) -> Tensor:
+    return outputs.amax(1)[None]
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    total = 1
+    for n in shape:
+        total *= n
+    return total
+
+
+class _Tape:
+    """What happens at sites during one forward pass: activations recorded, replaced, or fed in."""
+
+    def __init__(self, session: TorchSession, lane: Lane, rows: Rows, leaf: Tensor | None) -> None:
+        self.session, self.lane, self.rows, self.leaf = session, lane, rows, leaf
+        self.seen: dict[Site, Tensor] = {}
+        self.raw: dict[Site, Tensor] = {}
+
+    @contextmanager
+    def on(self, net: nn.Module) -> Iterator[None]:
+        """Hooks on the private twin while one pass runs."""
+        where = self.lane.where
+        wanted: dict[str, list[Site]] = {}
+        for site in (
+            *self.lane.sites,
+            *([where.into] if where.into else []),
+            *([where.edit.site] if where.edit else []),
+        ):
+            wanted.setdefault(site.name, []).append(site)
+        handles = [net.get_submodule(name).register_forward_hook(self._hook(at)) for name, at in wanted.items()]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _hook(self, sites: list[Site]) -> Callable[..., Any]:
+        calls = -1
+
+        def after(module: nn.Module, args: Any, out: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            tensor = first_tensor(out)
+            here = [site for site in dict.fromkeys(sites) if (site.call or 0) == calls]
+            if tensor is None or not here:
+                return None
+            for site in here:
+                tensor = self._visit(site, tensor)
+            return replaced(out, tensor)
+
+        return after
+
+    def _visit(self, site: Site, tensor: Tensor) -> Tensor:
+        lane, plan = self.lane, self.session.plan(site)
+        if lane.where.into == site:
+            tensor = plan.put(tensor.detach(), self.leaf if self.leaf is not None else self.rows.build())
+        edit = lane.where.edit
+        if edit is not None and edit.site == site:
+            tensor = plan.put(tensor, edit.change(plan.take(tensor), self.rows.k()))
+        if site in lane.slopes and not tensor.requires_grad:
+            tensor = tensor.detach().requires_grad_(True)  # nothing below needs a graph: backward stops here
+        if site in lane.sites:
+            self.raw[site] = tensor
+            self.seen[site] = plan.take(tensor)
+            tensor = tensor.clone()  # what is recorded must not be overwritten by an operator in place
+        return tensor

@@ -1,0 +1,542 @@
+"""The verbs: wrap, load, explain, compare, plan. They put the parts together and hold no logic of their own."""
+
+from __future__ import annotations
+
+import platform
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from pellucid import images, registry, zoo
+from pellucid.adapters.torch import TorchModel
+from pellucid.adapters.torch.session import TorchSession
+from pellucid.core.ask import Attribution, Can
+from pellucid.core.errors import InputError, NonFinite, ParameterError, TargetError, UnsupportedModel
+from pellucid.core.explanation import Check, Explanation, Explanations, Inputs, Passes, Prediction, Record, cat
+from pellucid.core.method import Method
+from pellucid.core.method import parameters as parameters_of
+from pellucid.core.plan import Plan
+from pellucid.core.site import AUTO
+from pellucid.core.store import Shelf
+from pellucid.core.target import (
+    OUTPUTS,
+    Asked,
+    Contrast,
+    Each,
+    Output,
+    Target,
+    Top,
+    as_targets,
+    converted,
+    part,
+    ranked,
+    width,
+)
+from pellucid.engine import Outcome, Task, run
+from pellucid.engine.rehearsal import Rehearsal
+from pellucid.ops.reference import References
+from pellucid.preprocess import Preprocess
+
+Progress = Callable[[int, int], None]
+"""Called with (rows done, rows expected)."""
+DEFAULT = ("integrated_gradients", "grad_cam")
+WAVE = 256 * 2**20
+"""Bytes of running results at once; inputs beyond it go in waves."""
+
+
+# -- models ----------------------------------------------------------------------------------------------------
+
+
+def wrap(
+    module: nn.Module,
+    preprocess: Preprocess | Callable[..., Any] | None = None,
+    labels: Sequence[str] | None = None,
+    *,
+    name: str | None = None,
+    outputs: str | int | Callable[[Any], Tensor] | None = None,
+    emits: Literal["logits", "sigmoid_logits", "probabilities", "values"] | None = None,
+    evaluate: Literal["auto", "plain", "prepared"] = "auto",
+    rows: int | Literal["auto"] = "auto",
+) -> TorchModel:
+    """A handle on your own model. The module is never changed: work happens on a private twin that shares its weights.
+
+    module      a trained torch.nn.Module
+    preprocess  how a photo becomes a row: a `Preprocess`, or your own transform (torchvision, timm, a Hugging Face
+                processor, a function); None when you pass tensors
+    labels      class names in the order of the outputs; then targets can be given by name
+    name        what to call the model in figures and records; its class by default
+    outputs     which part of the answer holds the scores, for models that return mappings or tuples
+    emits       what the scores are; None finds out: rows that sum to one are probabilities, and so on
+    evaluate    `auto` folds batch-norms and lays memory out channels-last where that was verified to agree
+    rows        model rows at once; `auto` fits a memory budget
+    Raises InputError or ParameterError for arguments that cannot be used.
+    """
+    if labels is not None and (isinstance(labels, str) or not all(isinstance(one, str) for one in labels)):
+        raise ParameterError(f"labels={str(labels)[:60]!r}", "a list of class names, one per output")
+    if preprocess is None:
+        made = Preprocess.identity()
+    else:
+        made = preprocess if isinstance(preprocess, Preprocess) else Preprocess.from_callable(preprocess)
+    return TorchModel(module, made, labels, name=name, outputs=outputs, emits=emits, evaluate=evaluate, rows=rows)
+
+
+def load(name: str, *, pretrained: bool = True) -> TorchModel:
+    """A model that can be named: `efficientnet_lite0` (bundled), `timm:…`, `torchvision:…`, `hf:…`.
+
+    pretrained  False takes random weights, where that makes sense
+    Raises InputError for an unknown name, a missing package, or weights that are out of reach.
+    """
+    got = zoo.named(name, pretrained=pretrained)
+    return TorchModel(got.module, got.preprocess, got.labels, name=name)
+
+
+_wrapped: weakref.WeakKeyDictionary[nn.Module, TorchModel] = weakref.WeakKeyDictionary()
+
+
+def as_model(model: TorchModel | nn.Module | str) -> TorchModel:
+    """What users may pass as a model: a handle, a name, or a bare module (which then takes tensors)."""
+    if isinstance(model, TorchModel):
+        return model
+    if isinstance(model, str):
+        return load(model)
+    if isinstance(model, nn.Module):
+        return wrap(model)
+    raise InputError(
+        f"a {type(model).__name__} as a model",
+        "a torch.nn.Module, a handle from pellucid.wrap, or a name",
+        "wrap it: pellucid.wrap(module, preprocess=..., labels=...)",
+    )
+
+
+# -- explain ---------------------------------------------------------------------------------------------------
+
+
+def explain(
+    model: TorchModel | nn.Module | str,
+    inputs: Any,
+    methods: str | Method | type[Any] | Iterable[str | Method | type[Any]] = DEFAULT,
+    *,
+    target: Asked = None,
+    versus: Asked = None,
+    top_k: int | None = None,
+    output: Output | None = None,
+    save: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Explanations:
+    """Why did the model say that? All methods, images and targets in one call that shares its passes.
+
+    model    a handle from `wrap` or `load`, a bare module (for tensors), or a name
+    inputs   photos: paths, folders, bytes, PIL images, numpy arrays [height, width, 3], or a list of them, of any
+             sizes; or rows: a float tensor [batch, ...] as the model takes it
+    methods  names, groups (`sauron`, `cams`), classes or instances: "grad_cam", IntegratedGradients(steps=64)
+    target   what is explained: None for the top class, a class number or name, a Target, or a list of several
+    versus   explain the difference to this class: why target rather than versus
+    top_k    the k best classes of every image, instead of target
+    output   logit, probability, log_probability or margin; None takes what each method is defined on
+    save     a folder to stream to; then the result reads its numbers from there, and memory does not grow with
+             the number of photos
+    Returns Explanations, ordered by method, then target; each entry holds all images.
+    Raises subclasses of PellucidError; arguments are checked before anything is computed.
+    """
+    handle, chosen = as_model(model), registry.make_all(methods)
+    tasks = _tasks(handle, chosen, _targets(target, versus, top_k), output)
+    shelf = None if save is None else Shelf.new(Path(save), overwrite=overwrite)
+    parts: dict[tuple[int, tuple[int, ...]], list[Explanation]] = {}
+    done = 0
+    for wave in _waves(handle, inputs, tasks):
+        one = tasks if done == 0 and wave.last else [_sliced(t, done, done + len(wave.x), wave.last) for t in tasks]
+        entries = _explained(handle, wave, one, progress)
+        done += len(wave.x)
+        for place, entry in enumerate(entries):
+            if shelf is None:
+                parts.setdefault((place, tuple(entry.values.shape[1:])), []).append(entry)
+            else:
+                shelf.add(place, entry)
+    if shelf is not None:
+        return shelf.done()
+    ordered = sorted(parts, key=lambda key: key[0])
+    return Explanations(tuple(cat(parts[key]) for key in ordered))
+
+
+def compare(
+    models: Sequence[TorchModel | nn.Module | str],
+    inputs: Any,
+    methods: Any = DEFAULT,
+    *,
+    target: Asked = None,
+    versus: Asked = None,
+    top_k: int | None = None,
+    output: Output | None = None,
+    progress: Progress | None = None,
+) -> Explanations:
+    """The same photos through several models, in one result; arguments as in `explain`.
+
+    Models of the same name are numbered, so that they can be told apart.
+    """
+    handles = [as_model(m) for m in models]
+    if not handles:
+        raise InputError("no models to compare", "at least one model")
+    photos = inputs if isinstance(inputs, Tensor) else images.read_many(inputs)
+    names: list[str] = []
+    for handle in handles:
+        names.append(handle.name if handle.name not in names else f"{handle.name} ({names.count(handle.name) + 1})")
+    every: list[Explanation] = []
+    for handle, name in zip(handles, names, strict=True):
+        got = explain(
+            handle, photos, methods, target=target, versus=versus, top_k=top_k, output=output, progress=progress
+        )
+        every += [replace(e, record=replace(e.record, model=replace(e.record.model, name=name))) for e in got]
+    return Explanations(tuple(every))
+
+
+def plan(
+    model: TorchModel | nn.Module | str,
+    inputs: Any,
+    methods: Any = DEFAULT,
+    *,
+    target: Asked = None,
+    versus: Asked = None,
+    top_k: int | None = None,
+    output: Output | None = None,
+) -> Plan:
+    """What `explain` with these arguments would do: rounds, shared groups, rows, passes, memory and time.
+
+    The model is run on one row only, to look at it and to time it. For methods that do not adapt, the passes are
+    exactly those that `explain` will count.
+    """
+    handle, chosen = as_model(model), registry.make_all(methods)
+    tasks = _tasks(handle, chosen, _targets(target, versus, top_k), output)
+    low = high = apart = Passes()
+    lines: list[str] = []
+    seconds, peak, verification, count = [0.0, 0.0], 0, 0, 0
+    evaluator, decisions = "", ()
+    for wave in _waves(handle, inputs, tasks):
+        one = [_sliced(t, count, count + len(wave.x), wave.last) for t in tasks]
+        count += len(wave.x)
+        with handle.ready(wave.x) as session:
+            handle.measure(session)
+            references = _references(handle)
+            for i, noise in enumerate((False, True)):
+                stand_in = Rehearsal(session, wave.x, noise)
+                outcome = run(stand_in, wave.x, one, references)
+                seconds[i] += stand_in.time
+                peak = max(peak, stand_in.peak)
+                low, high = (low + outcome.passes, high) if i == 0 else (low, high + outcome.passes)
+                if not lines:
+                    lines = outcome.groups
+            for task in one:
+                apart += run(Rehearsal(session, wave.x, False), wave.x, [task], references).passes
+            verification += session.verification
+            evaluator, decisions = session.card.evaluator, session.decisions
+    return Plan(
+        images=count,
+        methods=tuple(m.about.title for m in chosen),
+        least=low,
+        most=high,
+        unshared=apart,
+        groups=tuple(lines),
+        peak_bytes=peak,
+        seconds=(seconds[0], seconds[1]),
+        verification=verification,
+        evaluator=evaluator,
+        decisions=decisions,
+    )
+
+
+def layers(model: TorchModel | nn.Module | str, inputs: Any = None) -> list[tuple[str, str, tuple[int, ...], bool]]:
+    """Layers that have height and width: (name, type, shape of the map, whether `auto` chooses it), in running order.
+
+    inputs  a photo or rows to look with; None takes a grey picture of the model's own size
+    """
+    handle = as_model(model)
+    x = _example(handle) if inputs is None else next(_waves(handle, inputs, [])).x[:1]
+    with handle.ready(x) as session:
+        kinds = {layer.name: layer.type for layer in session.ready.facts.layers}
+        found = session.candidates()
+        best = session.site(AUTO) if found else None
+        return [(str(site), kinds[site.name], shape, site == best) for site, shape in found]
+
+
+# -- the parts -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Wave:
+    """Inputs that go together."""
+
+    x: Tensor
+    inputs: Inputs
+    last: bool
+
+
+def _targets(target: Asked, versus: Asked, top_k: int | None) -> tuple[Target, ...]:
+    if top_k is not None:
+        if target is not None:
+            raise ParameterError(f"target={target!r} and top_k={top_k}", "one of the two")
+        target = Top(top_k)
+    targets = as_targets(target)
+    if versus is None:
+        return targets
+    return tuple(Contrast(one, versus) for one in targets)  # pyright: ignore[reportArgumentType]
+
+
+def _tasks(
+    handle: TorchModel, chosen: Sequence[Method], targets: tuple[Target, ...], output: Output | None
+) -> list[Task]:
+    if output is not None and output not in OUTPUTS:
+        raise ParameterError(f"output={output!r}", f"one of {', '.join(OUTPUTS)}")
+    for one in chosen:
+        missing = one.about.needs - handle.can
+        if missing:
+            raise UnsupportedModel(
+                f"{one.about.title} needs {', '.join(sorted(c.value for c in missing))} of {handle.name}, "
+                f"which can only be asked for {', '.join(sorted(c.value for c in handle.can))}",
+                "a model that is plain torch code",
+                "use Occlusion, which only needs scores" if Can.GRADIENT not in handle.can else "use a gradient method",
+            )
+    return [Task(one, targets, output or one.about.output) for one in chosen]
+
+
+def _sliced(task: Task, start: int, stop: int, last: bool) -> Task:
+    """A task for one wave of the inputs; targets given one per image are cut."""
+    for target in task.targets:
+        if last and isinstance(target, Each) and len(target.which) != stop:
+            raise TargetError(f"Each of {len(target.which)} classes for {stop} images", "one class per image")
+    return replace(task, targets=tuple(part(t, start, stop) for t in task.targets))
+
+
+def _waves(handle: TorchModel, inputs: Any, tasks: Sequence[Task]) -> Iterator[_Wave]:
+    """Inputs in batches that bound the memory of the running results."""
+    copies = 3 * sum(sum(map(width, task.targets)) for task in tasks) + 1
+    if isinstance(inputs, Tensor) and inputs.dtype != torch.uint8:
+        yield from _row_waves(handle, inputs, copies)
+        return
+    waiting: list[images.Photo] = []
+    ready: _Wave | None = None
+    for photo in images.read_each(inputs):
+        full = waiting and len(waiting) >= _many(handle.preprocess.rows(waiting[:1])[0], copies)
+        other = waiting and handle.preprocess.size is None and waiting[0].pixels.shape != photo.pixels.shape
+        if full or other:
+            if ready is not None:
+                yield ready
+            ready, waiting = _photo_wave(handle, waiting), []
+        waiting.append(photo)
+    if ready is not None:
+        yield ready
+    if not waiting:
+        raise InputError("no photos", "at least one photo")
+    yield replace(_photo_wave(handle, waiting), last=True)
+
+
+def _many(row: Tensor, copies: int) -> int:
+    return max(1, min(1024, WAVE // (row.numel() * row.element_size() * copies)))
+
+
+def _photo_wave(handle: TorchModel, photos: Sequence[images.Photo]) -> _Wave:
+    x = handle.preprocess.rows(photos, handle.dtype).to(handle.device)
+    pictures = (
+        torch.stack([torch.from_numpy(handle.preprocess.view(p)) for p in photos])
+        if handle.preprocess.affine is not None
+        else None
+    )
+    about = Inputs(
+        name=tuple(p.name for p in photos),
+        picture=pictures,
+        shape=tuple(x.shape[1:]),
+        notes=tuple(p.notes for p in photos),
+    )
+    return _Wave(x, about, False)
+
+
+def _row_waves(handle: TorchModel, rows: Tensor, copies: int) -> Iterator[_Wave]:
+    if not rows.is_floating_point():
+        raise InputError(f"rows of dtype {rows.dtype}", "floating point rows", "rows.float(), or pass photos as uint8")
+    if rows.ndim < 2:
+        raise InputError(f"rows of shape {tuple(rows.shape)}", "[batch, ...], a batch of rows", "rows[None]")
+    if len(rows) == 0:
+        raise InputError("an empty batch", "at least one row")
+    if not bool(torch.isfinite(rows).all()):
+        raise NonFinite("rows with NaN or infinity", "finite numbers")
+    rows = rows.detach().as_subclass(Tensor).to(handle.device, handle.dtype)
+    rows = rows.clone() if rows.is_inference() else rows
+    step = _many(rows[0], copies)
+    for start in range(0, len(rows), step):
+        x = rows if step >= len(rows) else rows[start : start + step]
+        yield _Wave(x, _row_inputs(handle, x, start), start + step >= len(rows))
+
+
+def _row_inputs(handle: TorchModel, x: Tensor, start: int) -> Inputs:
+    names = tuple(f"row {start + i + 1}" for i in range(len(x)))
+    picture = None
+    if handle.preprocess.affine is not None and x.ndim == 4 and x.shape[1] in (1, 3):
+        picture = torch.from_numpy(handle.preprocess.shown(x))
+    return Inputs(name=names, picture=picture, shape=tuple(x.shape[1:]), notes=((),) * len(x))
+
+
+def _example(handle: TorchModel) -> Tensor:
+    size = handle.preprocess.size
+    if size is None:
+        raise InputError(f"{handle.name} takes pictures of any size", "a photo to look with", "layers(model, photo)")
+    grey = torch.full((*size, 3), 127, dtype=torch.uint8).numpy()
+    return handle.preprocess.rows([images.read(grey)], handle.dtype).to(handle.device)
+
+
+def _references(handle: TorchModel) -> Callable[[Tensor], References]:
+    return lambda x: References(x, handle.preprocess)
+
+
+def _explained(handle: TorchModel, wave: _Wave, tasks: Sequence[Task], progress: Progress | None) -> list[Explanation]:
+    start = time.perf_counter()
+    with handle.ready(wave.x) as session:
+        tasks = [_fitting(task, session) for task in tasks]
+        counted = None if progress is None else _counter(session, wave, tasks, _references(handle), progress)
+        outcome = run(session, wave.x, tasks, _references(handle), counted)
+        _finite(outcome.outputs, wave.inputs.name)
+        seconds = time.perf_counter() - start
+        prediction = _prediction(session, outcome.outputs)
+        passes = replace(outcome.passes, verification=session.verification)
+        entries: list[Explanation] = []
+        for task, result in zip(tasks, outcome.results, strict=True):
+            record = _record(session, task, result.attribution, passes, seconds)
+            for t, pick in enumerate(result.picks):
+                entries.append(
+                    _entry(session, task, result.attribution, t, wave, prediction, record, pick, result.scores[t])
+                )
+    return entries
+
+
+def _fitting(task: Task, session: TorchSession) -> Task:
+    """Methods defined on probabilities explain the value itself where a model has none."""
+    if task.output == "probability" and session.emits == "values" and task.method.about.output == "probability":
+        return replace(task, output="logit")
+    return task
+
+
+def _entry(
+    session: TorchSession,
+    task: Task,
+    a: Attribution,
+    t: int,
+    wave: _Wave,
+    prediction: Prediction,
+    record: Record,
+    pick: Any,
+    scores: Tensor,
+) -> Explanation:
+    values = a.values[t]
+    return Explanation(
+        values=values,
+        dims=a.dims,
+        kind=a.kind or task.method.about.kind,
+        target=pick.chosen(scores, session.labels),
+        prediction=prediction,
+        inputs=wave.inputs,
+        record=record,
+        checks=(*(check.of(t) for check in a.checks), *_checks(values, a.std_error, t)),
+        std_error=None if a.std_error is None else a.std_error[t],
+        extras=a.extras,
+    )
+
+
+def _checks(values: Tensor, std_error: Tensor | None, t: int) -> tuple[Check, ...]:
+    flat = values.flatten(1)
+    span = flat.amax(1) - flat.amin(1) if flat.shape[1] > 1 else flat.abs().amax(1)
+    spans = span.tolist()
+    checks = [
+        Check(
+            name="degenerate",
+            value=tuple(spans),
+            passed=tuple(0 < s < float("inf") for s in spans),
+            says="range of the values: zero is an empty map, not finite a broken one",
+        )
+    ]
+    if std_error is not None:
+        noise = (std_error[t].flatten(1).norm(dim=1) / flat.norm(dim=1)).nan_to_num(nan=0.0).tolist()
+        checks.append(
+            Check(
+                name="noise",
+                value=tuple(noise),
+                passed=tuple(n <= 1.0 for n in noise),
+                limit=1.0,
+                says="size of the standard errors relative to the size of the values; more samples lower it",
+            )
+        )
+    return tuple(checks)
+
+
+def _record(session: TorchSession, task: Task, a: Attribution, passes: Passes, seconds: float) -> Record:
+    about = task.method.about
+    return Record(
+        method=about.name,
+        title=about.title,
+        params=parameters_of(task.method),
+        cite=about.cite,
+        model=session.card,
+        at=None if a.at is None else str(session.site(a.at)),
+        seed=getattr(task.method, "seed", None),
+        passes=passes,
+        seconds=seconds,
+        rows=0 if session.most_rows is None else session.most_rows,
+        versions=_versions(),
+        decisions=session.decisions,
+    )
+
+
+@cache
+def _versions() -> dict[str, str]:
+    from pellucid import __version__
+
+    return {"pellucid": __version__, "torch": torch.__version__, "python": platform.python_version()}
+
+
+def _prediction(session: TorchSession, outputs: Tensor) -> Prediction:
+    has = session.emits != "values"
+    scores = converted(outputs, "probability", session.emits) if has else outputs
+    index = ranked(outputs, 5)
+    probability = scores.gather(1, index).tolist()
+    listed = index.tolist()
+    return Prediction(
+        index=tuple(map(tuple, listed)),
+        name=tuple(tuple(session.labels.name(i) for i in row) for row in listed),
+        probability=tuple(map(tuple, probability)),
+        is_probability=has,
+    )
+
+
+def _finite(outputs: Tensor, names: Sequence[str]) -> None:
+    bad = ~torch.isfinite(outputs).all(1)
+    if bool(bad.any()):
+        who = [name for name, is_bad in zip(names, bad.tolist(), strict=True) if is_bad]
+        raise NonFinite(
+            f"the model gives NaN or infinity for {', '.join(who[:5])}", "finite scores", "check the input's range"
+        )
+
+
+def _counter(
+    session: TorchSession,
+    wave: _Wave,
+    tasks: Sequence[Task],
+    references: Callable[[Tensor], References],
+    progress: Progress,
+) -> Callable[[int], None]:
+    """Progress in rows, of those that a rehearsal counts."""
+    total = run(Rehearsal(session, wave.x, False), wave.x, tasks, references).passes.forward
+    done = 0
+
+    def counted(rows: int) -> None:
+        nonlocal done
+        done += rows
+        progress(done, max(total, done))
+
+    return counted
+
+
+__all__ = ["Outcome", "as_model", "compare", "explain", "layers", "load", "plan", "wrap"]

@@ -1,0 +1,52 @@
+"""What would be done, before it is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pellucid.core.explanation import Passes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Work that a call would do. `print(plan)` shows it.
+
+    least and most are equal unless a method adapts to what it finds.
+    """
+
+    images: int
+    methods: tuple[str, ...]
+    least: Passes
+    most: Passes
+    unshared: Passes
+    """The same methods, one after the other."""
+    groups: tuple[str, ...]
+    """One line per group of rows that share their passes."""
+    peak_bytes: int
+    """Estimated activations at once."""
+    seconds: tuple[float, float]
+    """Estimated time, from one timed row."""
+    verification: int
+    """Rows run to look at the model and time it."""
+    evaluator: str
+    decisions: tuple[str, ...]
+
+    def __str__(self) -> str:
+        def span(low: float, high: float, show: str = "{:.0f}") -> str:
+            return show.format(low) if low == high else f"{show.format(low)} to {show.format(high)}"
+
+        a, b, u = self.least, self.most, self.unshared
+        lines = [
+            f"plan for {self.images} image(s): {', '.join(self.methods)}",
+            f"  rounds           {span(a.rounds, b.rounds)}",
+            f"  forward rows     {span(a.forward, b.forward)}   (unshared {u.forward})",
+            f"  backward rows    {span(a.backward, b.backward)}   (unshared {u.backward})",
+            f"  model calls      {span(a.calls, b.calls)}",
+            f"  peak memory      about {self.peak_bytes / 2**20:.0f} MiB of activations",
+            f"  time             about {span(*self.seconds, '{:.2g}')} s",
+            f"  evaluated        {self.evaluator}",
+            "  shared passes",
+        ]
+        lines += [f"    {line}" for line in self.groups]
+        lines += [f"  decided: {line}" for line in self.decisions]
+        return "\n".join(lines)

@@ -1,0 +1,63 @@
+"""A session that answers without running the model: what a plan is made with.
+
+The engine and the methods run as always, so that what is counted is what would be done. Answers are zeros, with which
+adaptive methods stop at once, or noise, with which they go on to their limit: the two give the range.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pellucid.core.ask import Answer, Lane, Rows, Session
+from pellucid.core.points import generator
+from pellucid.core.site import Site
+
+
+class Rehearsal:
+    """Stands in for a session; also adds up the time that each run would take."""
+
+    def __init__(self, session: Session, x: Tensor, noise: bool) -> None:
+        self.session, self.x, self.noise = session, x, noise
+        self.emits, self.outputs, self.labels, self.card = session.emits, session.outputs, session.labels, session.card
+        self.decisions, self.verification = session.decisions, 0
+        self.time = 0.0
+        self.peak = 0
+        self._draw = generator(0, "rehearsal")
+
+    def site(self, site: Site) -> Site:
+        return self.session.site(site)
+
+    def site_shape(self, site: Site) -> tuple[int, ...]:
+        return self.session.site_shape(site)
+
+    def rows(self, lane: Lane, graded: int) -> int:
+        return self.session.rows(lane, graded)
+
+    def bytes(self, lane: Lane) -> int:
+        return self.session.bytes(lane)
+
+    def seconds(self, lane: Lane, graded: int) -> float:
+        return self.session.seconds(lane, graded)
+
+    def run(self, rows: Rows, lane: Lane) -> Answer:
+        """Shapes as the model would give them; the rows are not even built."""
+        n, t = rows.count, rows.graded
+        self.time += n * self.seconds(lane, t)
+        self.peak = max(self.peak, n * self.bytes(lane))
+        inside = {s: self._fake(n, *self.site_shape(s)) for s in lane.sites}
+        outputs = self._fake(n, self.outputs)
+        row = self.x.shape[1:] if lane.where.into is None else self.site_shape(lane.where.into)
+        return Answer(
+            outputs,
+            rows.objective(outputs, inside),
+            self._fake(t, n, *row) if lane.gradient else None,
+            inside,
+            {s: self._fake(t, n, *self.site_shape(s)) for s in lane.slopes},
+        )
+
+    def _fake(self, *shape: int) -> Tensor:
+        if self.noise:
+            head = torch.randn(shape[:2], generator=self._draw, dtype=self.x.dtype).to(self.x.device)
+            return head.view(*shape[:2], *(1,) * (len(shape) - 2)).expand(shape)
+        return self.x.new_zeros(()).expand(shape)

@@ -1,0 +1,1 @@
+"""One file, one method, or one family of one-liners. Methods know neither each other nor the engine."""

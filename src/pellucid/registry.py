@@ -1,0 +1,155 @@
+"""What exists, and its fields: feeds the command line, the docs and the tests."""
+
+from __future__ import annotations
+
+import ast
+import pkgutil
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, fields
+from importlib import import_module
+from typing import Any
+
+from pellucid import methods as _methods
+from pellucid.core.errors import ParameterError, nearest
+from pellucid.core.method import CATALOGUE, Method
+from pellucid.core.words import WORDS
+
+for _module in pkgutil.iter_modules(_methods.__path__):
+    import_module(f"{_methods.__name__}.{_module.name}")
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "sauron": ("v", "gi", "sg", "sgi", "ig", "gb"),
+    "cams": ("grad_cam", "grad_cam_plus_plus", "x_grad_cam", "hi_res_cam", "layer_cam"),
+}
+"""Names that stand for several methods."""
+
+SHORT: dict[str, tuple[str, dict[str, Any]]] = {
+    "v": ("gradient", {}),
+    "gi": ("input_x_gradient", {}),
+    "sg": ("smooth_grad", {}),
+    "sgi": ("smooth_grad", {"times_input": True}),
+    "ig": ("integrated_gradients", {}),
+    "gb": ("guided_backprop", {}),
+    "occ": ("occlusion", {}),
+    "ggc": ("guided_grad_cam", {}),
+    "saliency": ("gradient", {}),
+    "vanilla": ("gradient", {}),
+    "gradient_shap": ("expected_gradients", {}),
+    "gradcam": ("grad_cam", {}),
+}
+"""Other names under which methods are known (sauron's codes among them)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of a method, for help texts and forms."""
+
+    name: str
+    default: Any
+    choices: tuple[str, ...]
+    meaning: str
+    unit: str
+
+
+def names() -> tuple[str, ...]:
+    """Registry names of all methods, the built-in ones and those defined since."""
+    return tuple(CATALOGUE)
+
+
+def find(name: str) -> type[Any]:
+    """The class of a method by registry name, short name or title. Raises ParameterError with the nearest names."""
+    plain = name.strip().lower().replace("-", "_").replace(" ", "_")
+    plain = SHORT.get(plain, (plain, {}))[0]
+    squeezed = {known.replace("_", ""): known for known in CATALOGUE}
+    titled = {cls.about.title.lower(): known for known, cls in CATALOGUE.items()}
+    known = plain if plain in CATALOGUE else squeezed.get(plain.replace("_", "")) or titled.get(name.strip().lower())
+    if known is None:
+        near = nearest(plain, [*CATALOGUE, *SHORT, *GROUPS])
+        raise ParameterError(
+            f"no method {name!r}",
+            "a method's name, as in pellucid.methods()",
+            f"perhaps {near}" if near else f"one of {', '.join(CATALOGUE)}",
+        )
+    return CATALOGUE[known]
+
+
+def make(what: str | type[Any] | Method, params: Mapping[str, Any] | None = None) -> Method:
+    """A method from a name, a class or an instance; params given as text are read by the type of the default.
+
+    Raises ParameterError for an unknown method or parameter, and for values out of range.
+    """
+    if isinstance(what, str):
+        preset = SHORT.get(what.strip().lower(), ("", {}))[1]
+        return _built(find(what), {**preset, **(params or {})})
+    if isinstance(what, type):
+        return _built(what, params or {})
+    if not isinstance(what, Method):
+        raise ParameterError(
+            f"{what!r} of type {type(what).__name__} as a method", "a name, a method, or a list of them"
+        )
+    return what
+
+
+def make_all(what: Any) -> tuple[Method, ...]:
+    """Several methods from names, groups, classes, instances, or a list of them, in order and without repetition."""
+    if isinstance(what, str):
+        listed = GROUPS.get(what.strip().lower(), tuple(part for part in what.split(",") if part.strip()))
+    elif isinstance(what, Iterable) and not isinstance(what, type):
+        listed = tuple(what)
+    else:
+        listed = (what,)
+    made = [m for one in listed for m in (make_all(one) if isinstance(one, str) and one in GROUPS else (make(one),))]
+    if not made:
+        raise ParameterError("an empty list of methods", "at least one method", f"for example {', '.join(names()[:3])}")
+    return tuple(made)
+
+
+def parameters(what: str | type[Any]) -> tuple[Parameter, ...]:
+    """The parameters of a method with their meanings."""
+    cls = find(what) if isinstance(what, str) else what
+    listed: list[Parameter] = []
+    for f in fields(cls):
+        word = WORDS.get(f.name)
+        listed.append(
+            Parameter(
+                f.name,
+                None if f.default is MISSING else f.default,
+                f.metadata.get("choices", ()),
+                f.metadata.get("says") or (word.meaning if word else ""),
+                word.unit if word else "",
+            )
+        )
+    return tuple(listed)
+
+
+def _built(cls: type[Any], params: Mapping[str, Any]) -> Method:
+    known = {f.name: f for f in fields(cls)}
+    given: dict[str, Any] = {}
+    for name, value in params.items():
+        if name not in known:
+            near = nearest(name, known)
+            raise ParameterError(
+                f"{cls.about.name} has no parameter {name!r}",
+                f"one of {', '.join(known) or 'none: it has no parameters'}",
+                f"perhaps {near}" if near else "",
+            )
+        given[name] = _read(value) if isinstance(value, str) else value
+        if name == "method" and isinstance(given[name], str):
+            given[name] = make(given[name])
+    missing = [n for n, f in known.items() if f.default is MISSING and n not in given]
+    if missing:
+        raise ParameterError(
+            f"{cls.about.name} without {', '.join(missing)}", "a value", f"{cls.__name__}({missing[0]}=...)"
+        )
+    return cls(**given)
+
+
+def _read(text: str) -> Any:
+    """A parameter given as text: a Python literal where it is one, else the text itself."""
+    lowered = text.strip().lower()
+    if lowered in ("true", "false", "none"):
+        return {"true": True, "false": False, "none": None}[lowered]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
