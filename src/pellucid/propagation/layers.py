@@ -21,7 +21,7 @@ def refuse_opaque(root: nn.Module) -> None:
     for name, module in root.named_modules():
         if isinstance(module, torch.jit.ScriptModule) or _scripted(module):
             raise _opaque(name, "scripted", "hand over the module as it was before torch.jit.script or torch.jit.trace")
-        if hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None:
+        if "_orig_mod" in module._modules or module._compiled_call_impl is not None:
             raise _opaque(name, "compiled", "hand over the module as it was before torch.compile (its `_orig_mod`)")
         if isinstance(module, nn.DataParallel) and len(module.device_ids) > 1:
             raise _opaque(name, "run in several threads", "hand over `model.module`")

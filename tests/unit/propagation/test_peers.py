@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -21,11 +23,16 @@ def far(a: Tensor, b: Tensor) -> float:
     return float((a - b).norm() / b.norm())
 
 
+@cache
+def random_model(name: str) -> nn.Module:
+    return models.get_model(name, weights=None).double().eval()
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["vgg11", "resnet18"])
 @pytest.mark.parametrize(("rules", "peer"), [(Guided(), "GuidedBackprop"), (Deconv(), "Deconvolution")])
 def test_equal_to_captum_on_models_of_relu_modules(name, rules, peer):
-    model = models.get_model(name, weights=None).double().eval()
+    model = random_model(name)
     found, _ = saliency(model, X, rules)
     assert far(getattr(attr, peer)(model).attribute(X.clone(), target=1), found) < 1e-6
 
