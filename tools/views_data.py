@@ -17,7 +17,7 @@ CRAMERI = ("vik",)
 # ColorBrewer's PuOr in nine classes: without the two darkest colours, which can hardly be told apart on single pixels.
 NINE = ("b35806", "e08214", "fdb863", "fee0b6", "f7f7f7", "d8daeb", "b2abd2", "8073ac", "542788")
 
-# Latin with its extensions, Greek, Cyrillic, punctuation, super- and subscripts, currency, letterlike, arrows, mathematics.
+# Latin, Greek, Cyrillic, punctuation, super- and subscripts, currency, letterlike signs, arrows, mathematics.
 BLOCKS = "U+20-7E,U+A0-24F,U+2B0-36F,U+370-3FF,U+400-4FF,U+1E00-1EFF,U+2000-206F,U+2070-209F,U+20A0-20CF,U+2100-214F"
 MORE = "U+2190-21FF,U+2200-22FF,U+25A0-25FF,U+FFFD"
 
@@ -37,7 +37,6 @@ def palettes() -> None:
     )
     tables = np.stack([np.round(m(np.arange(256))[:, :3] * 255).astype(np.uint8) for m in maps])
     np.save(DATA / "palettes.npy", tables)
-    print(tables.shape, tables.nbytes, "bytes")
 
 
 def letters(folder: str) -> None:
@@ -48,7 +47,6 @@ def letters(folder: str) -> None:
         out = DATA / f"Roboto-{weight}.ttf"
         options = ["--layout-features=kern", "--no-hinting", "--desubroutinize", "--name-IDs=*", "--notdef-outline"]
         subset.main([f"{folder}/Roboto-{weight}.ttf", f"--unicodes={BLOCKS},{MORE}", *options, f"--output-file={out}"])
-        print(out.name, out.stat().st_size, "bytes")
 
 
 if __name__ == "__main__":

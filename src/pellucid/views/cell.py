@@ -9,13 +9,13 @@ from torch import Tensor
 
 from pellucid.core.explanation import Explanation
 from pellucid.views.drawing import Ends, draw, look_of
-from pellucid.views.figure import Box, Mark, Photo, Text, bottom
+from pellucid.views.figure import Anchor, Box, Mark, Photo, Text, bottom
 from pellucid.views.grid import Cell
 from pellucid.views.heat import Overlay
 from pellucid.views.letters import fit, width, wrap
 from pellucid.views.look import Look
 from pellucid.views.palette import Palette
-from pellucid.views.words import number
+from pellucid.views.words import number, plain
 
 INK, QUIET, LINE, TRACK = "#1c2127", "#626c77", "#dfe3e8", "#eceff2"
 BAR, BAR_EXPLAINED = "#b4bec9", "#2f5f8f"
@@ -50,7 +50,7 @@ def photo_marks(row: Explanation, x: float, y: float, style: Style, explained: f
         marks.append(Text(x=x + side / 2, y=middle, text="no picture was kept", size=SMALL, colour=QUIET, anchor="m"))
     else:
         h, w = style.box(picture.shape[1], picture.shape[2])
-        marks += framed(Photo(x=x, y=y + 20, width=w, height=h, rgb=picture[0].cpu(), alt=row.inputs.name[0]))
+        marks += framed(Photo(x=x, y=y + 20, width=w, height=h, rgb=picture[0].cpu(), alt=plain(row.inputs.name[0])))
     return marks + prediction_marks(row, x, bottom(marks) + 10, style, explained) if explained else marks
 
 
@@ -92,7 +92,9 @@ def cell_marks(
         marks.append(Text(x=x, y=y + 27, text=fit(cell.detail, style.size, SMALL), size=SMALL, colour=QUIET))
         y += 16
     marks += framed(Photo(x=x, y=y + 20, width=w, height=h, rgb=drawn.rgb, alt=drawn.alt))
-    marks += bar_marks(drawn.palette, look_of(row, look), drawn.scale, x, y + 20 + h + 8, w)
+    marks += bar_marks(
+        drawn.palette, look_of(row, look), drawn.scale, x, y + 20 + h + 8, w if w > 0.6 * style.size else style.size
+    )
     for text, red in chips_of(row, drawn.note):
         marks += _chip(text, red, x, bottom(marks) + 8, style.size)
     if not predictions:
@@ -103,14 +105,24 @@ def cell_marks(
 def bar_marks(colours: Palette, look: Look, ends: Ends, x: float, y: float, w: float) -> list[Mark]:
     """A colour bar with the numbers that its ends stand for, and 0 in the middle if that is where it lies."""
     marks: list[Mark] = [Photo(x=x, y=y, width=w, height=7, rgb=strip(colours, look))]
+    return marks + [
+        Text(x=x + {"l": 0.0, "m": w / 2, "r": w}[anchor], y=line, text=text, size=SMALL, colour=QUIET, anchor=anchor)
+        for text, anchor, line in _end_words(ends, y + 20, w)
+    ]
+
+
+def _end_words(ends: Ends, y: float, w: float) -> list[tuple[str, Anchor, float]]:
+    """The numbers below a colour bar: text, where it is anchored, and its line. None of them touch."""
+    low, high, centred = number(ends[0]), number(ends[1]), ends[0] == -ends[1]
     if ends[0] == ends[1]:
-        marks.append(Text(x=x, y=y + 20, text="no scale", size=SMALL, colour=QUIET))
-        return marks
-    marks.append(Text(x=x, y=y + 20, text=number(ends[0]), size=SMALL, colour=QUIET))
-    marks.append(Text(x=x + w, y=y + 20, text=number(ends[1]), size=SMALL, colour=QUIET, anchor="r"))
-    if ends[0] == -ends[1]:
-        marks.append(Text(x=x + w / 2, y=y + 20, text="0", size=SMALL, colour=QUIET, anchor="m"))
-    return marks
+        return [("no scale", "l", y)]
+    left, right, zero = (width(text, SMALL) for text in (low, high, "0"))
+    if left + right + 8 > w:
+        return [(f"± {high}", "l", y)] if centred else [(low, "l", y), (high, "r", y + 15)]
+    middle: list[tuple[str, Anchor, float]] = (
+        [("0", "m", y)] if centred and 2 * max(left, right) + zero + 16 <= w else []
+    )
+    return [(low, "l", y), *middle, (high, "r", y)]
 
 
 def strip(colours: Palette, look: Look) -> Tensor:

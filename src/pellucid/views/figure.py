@@ -15,10 +15,12 @@ from torch import Tensor
 from pellucid.core.errors import ParameterError
 from pellucid.views.letters import Weight, font
 from pellucid.views.picture import png_bytes
+from pellucid.views.words import plain
 from pellucid.views.write import write_bytes
 
 _SMOOTH = 4
 """Round corners are drawn this many times as large and then averaged."""
+Anchor = Literal["l", "m", "r"]
 _SHIFT = {"l": "start", "m": "middle", "r": "end"}
 
 
@@ -32,7 +34,7 @@ class Text:
     size: float
     colour: str
     weight: Weight = "Regular"
-    anchor: Literal["l", "m", "r"] = "l"
+    anchor: Anchor = "l"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +98,7 @@ class Figure:
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{self.width}" height="{self.height}" '
             f'viewBox="0 0 {self.width} {self.height}" role="img" font-family="Roboto, Helvetica, Arial, sans-serif">'
         )
-        words = f"<title>{escape(self.alt)}</title>"
+        words = f"<title>{escape(plain(self.alt))}</title>"
         ground = '<rect width="100%" height="100%" fill="#ffffff"/>'
         return "\n".join([head, words, ground, *map(_svg, self.marks), "</svg>\n"])
 
@@ -145,16 +147,15 @@ def _mask(size: tuple[int, int], radius: float) -> Image.Image:
 def _svg(mark: Mark) -> str:
     place = f'x="{mark.x:g}" y="{mark.y:g}"'
     if isinstance(mark, Text):
-        weight = ' font-weight="500"' if mark.weight == "Medium" else ""
+        weight = ' font-weight="600"' if mark.weight == "Medium" else ""
         anchor = f' text-anchor="{_SHIFT[mark.anchor]}"' if mark.anchor != "l" else ""
-        return (
-            f'<text {place} font-size="{mark.size:g}" fill="{mark.colour}"{weight}{anchor}>{escape(mark.text)}</text>'
-        )
+        look = f'font-size="{mark.size:g}" fill="{mark.colour}"{weight}{anchor}'
+        return f"<text {place} {look}>{escape(plain(mark.text))}</text>"
     place += f' width="{mark.width:g}" height="{mark.height:g}"'
     if isinstance(mark, Box):
         return f'<rect {place} rx="{mark.radius:g}" fill="{mark.colour}"/>'
     data = base64.b64encode(png_bytes(Image.fromarray(mark.rgb.numpy()))).decode()
-    named = f"<title>{escape(mark.alt)}</title>" if mark.alt else ""
+    named = f"<title>{escape(plain(mark.alt))}</title>" if mark.alt else ""
     return f'<image {place} preserveAspectRatio="none" href="data:image/png;base64,{data}">{named}</image>'
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import unicodedata
 from functools import cache
 from importlib.resources import files
 from io import BytesIO
 from typing import Literal
 
 from PIL import Image, ImageDraw, ImageFont
+
+from pellucid.views.words import plain
 
 Weight = Literal["Regular", "Medium"]
 _DENSITIES = (1, 2)
@@ -25,12 +26,6 @@ def font(size: float, weight: Weight = "Regular") -> ImageFont.FreeTypeFont:
 def width(text: str, size: float, weight: Weight = "Regular") -> float:
     """How far a text reaches, in the unit of `size`."""
     return max(font(size * d, weight).getlength(text) / d for d in _DENSITIES)
-
-
-def plain(text: str) -> str:
-    """A text on one line, without control and direction characters, which would break a label or an SVG file."""
-    kept = (" " if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") else c for c in text)
-    return " ".join("".join(kept).split())
 
 
 def fit(text: str, room: float, size: float, weight: Weight = "Regular") -> str:

@@ -27,8 +27,10 @@ font:13px/1.45 system-ui,sans-serif}
 .pellucid figure{margin:0;width:224px}
 .pellucid img{display:block;width:224px;height:auto;max-width:100%;border:1px solid var(--line);margin:0 0 6px}
 .pellucid img.bar{height:7px;border:0;margin:0}
+.pellucid figcaption{margin:0 0 6px;overflow-wrap:anywhere}
 .pellucid b{font-weight:600}
 .pellucid .quiet{color:var(--quiet);margin:0}
+.pellucid p.quiet{margin:12px 0 0}
 .pellucid .ends{display:flex;justify-content:space-between;color:var(--quiet);font-size:12px}
 .pellucid .failed{color:var(--red)}
 .pellucid .odd{color:var(--amber)}
@@ -72,7 +74,8 @@ def _figure(row: Explanation, drawn: Picture) -> str:
     ends = "".join(f"<span>{escape(number(end))}</span>" for end in drawn.scale)
     return (
         f"<figure><figcaption><b>{escape(row.title)}</b>"
-        f'<div class="quiet">{escape(row.inputs.name[0])}: {escape(row.target.name[0])}, {escape(strength(row))}</div>'
+        f"<div>{escape(row.target.name[0])}, {escape(strength(row))}</div>"
+        f'<div class="quiet">{escape(row.inputs.name[0])}</div>'
         f'</figcaption><img src="{data_uri(drawn.png())}" alt="{escape(drawn.alt)}">'
         f'<img class="bar" src="{data_uri(strip_png)}" alt=""><div class="ends">{ends}</div>{chips}</figure>'
     )

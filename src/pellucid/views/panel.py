@@ -15,6 +15,7 @@ from pellucid.views.grid import Cell, Columns, Group, Row, arrange
 from pellucid.views.legend import legend_marks
 from pellucid.views.letters import fit, lacks, width
 from pellucid.views.look import Look
+from pellucid.views.words import plain
 
 Share = Literal["none", "row", "method", "all"]
 
@@ -107,9 +108,8 @@ def _scales(groups: Sequence[Group], plan: _Plan) -> dict[int, Ends]:
 
 def _group(marks: list[Mark], group: Group, plan: _Plan, scales: dict[int, Ends], y: float, first: bool) -> float:
     """Add a group below y; gives where it ends."""
-    marks.append(
-        Text(x=MARGIN, y=y + 18, text=fit(group.heading, 700, 20, "Medium"), size=20, colour=INK, weight="Medium")
-    )
+    heading = fit(group.heading, plan.across - 2 * MARGIN, 20, "Medium")
+    marks.append(Text(x=MARGIN, y=y + 18, text=heading, size=20, colour=INK, weight="Medium"))
     marks.append(Box(x=MARGIN, y=y + 32, width=plan.across - 2 * MARGIN, height=1, colour=LINE))
     y += 56
     for row in group.rows:
@@ -118,8 +118,8 @@ def _group(marks: list[Mark], group: Group, plan: _Plan, scales: dict[int, Ends]
 
 
 def _row(marks: list[Mark], row: Row, plan: _Plan, scales: dict[int, Ends], y: float, first: bool) -> float:
-    size = plan.style.size
-    heading = fit(row.heading, 640, 15, "Medium")
+    size, room = plan.style.size, plan.across - 2 * MARGIN - 10
+    heading = fit(row.heading, room - width(row.detail, 13), 15, "Medium")
     marks.append(Text(x=MARGIN, y=y + 12, text=heading, size=15, colour=INK, weight="Medium"))
     marks.append(Text(x=MARGIN + width(heading, 15, "Medium") + 10, y=y + 12, text=row.detail, size=13, colour=QUIET))
     y += 34
@@ -153,7 +153,7 @@ def _note(marks: Sequence[Mark]) -> str:
 
 def _alt(cells: Sequence[Cell], left_out: int) -> str:
     def few(names: Iterable[str]) -> str:
-        each = list(dict.fromkeys(names))
+        each = list(dict.fromkeys(map(plain, names)))
         return ", ".join(each[:6]) + (f" and {len(each) - 6} more" if len(each) > 6 else "")
 
     red = sum(not ok for cell in cells for check in cell.row.checks for ok in check.passed)

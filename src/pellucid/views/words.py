@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 
 import torch
 from torch import Tensor
@@ -20,13 +21,19 @@ def number(value: float, digits: int = 3) -> str:
         return "not a number" if math.isnan(value) else ("∞" if value > 0 else "−∞")
     if value == 0:
         return "0"
-    if 1e-3 <= abs(value) < 1e5:
+    if 1e-3 <= abs(value) < 99999.5:
         text = f"{value:.{max(digits, len(str(int(abs(value)))))}g}"
         return text.replace("-", "−")
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
     mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
     power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
     return f"{mantissa} × 10{power}".replace("-", "−")
+
+
+def plain(text: str) -> str:
+    """A text on one line, without control and direction characters, which would break a label or an SVG file."""
+    kept = (" " if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") else c for c in text)
+    return " ".join("".join(kept).split())
 
 
 def percent(share: float) -> str:
@@ -50,8 +57,8 @@ def describe(row: Explanation) -> str:
     Mass is the sum of magnitudes over channels; the picture is divided into thirds both ways. Rows and columns are
     counted from 1, in the explained input's pixels, also for a map on a coarser grid (the middle of its cell).
     """
-    head = f"{row.title} for ‘{row.target.name[0]}’ ({strength(row)})"
-    red = [c.name.replace("_", " ") for c in row.checks if not c.passed[0]]
+    head = f"{plain(row.title)} for ‘{plain(row.target.name[0])}’ ({strength(row)})"
+    red = [plain(c.name).replace("_", " ") for c in row.checks if not c.passed[0]]
     tail = f" Failed check: {', '.join(red)}." if red else ""
     return f"{head}: {_says(row)}{tail}"
 
