@@ -285,7 +285,7 @@ def _targets(target: Asked, versus: Asked, top_k: int | None) -> tuple[Target, .
     targets = as_targets(target)
     if versus is None:
         return targets
-    return tuple(Contrast(one, versus) for one in targets)  # pyright: ignore[reportArgumentType]
+    return tuple(Contrast(one, versus) for one in targets)
 
 
 def _tasks(

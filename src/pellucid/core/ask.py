@@ -325,14 +325,27 @@ class Rows:
 class Session(Protocol):
     """A model made ready for rows of one shape, used by one thread."""
 
-    emits: str
-    """logits, sigmoid_logits, probabilities or values."""
-    outputs: int
-    labels: Labels
-    card: ModelCard
-    decisions: tuple[str, ...]
-    verification: int
-    """Rows run to look at the model and verify its prepared form in this call."""
+    @property
+    def emits(self) -> str:
+        """logits, sigmoid_logits, probabilities or values."""
+        ...
+
+    @property
+    def outputs(self) -> int: ...
+
+    @property
+    def labels(self) -> Labels: ...
+
+    @property
+    def card(self) -> ModelCard: ...
+
+    @property
+    def decisions(self) -> tuple[str, ...]: ...
+
+    @property
+    def verification(self) -> int:
+        """Rows run to look at the model and verify its prepared form in this call."""
+        ...
 
     def site(self, site: Site) -> Site:
         """The full address: `auto`, modules and layouts resolved. Raises SiteError."""

@@ -39,7 +39,7 @@ class ParameterError(InputError):
     """A parameter of a method is outside its range or unknown."""
 
 
-class UnsupportedModel(PellucidError, TypeError):
+class UnsupportedModel(PellucidError):
     """The model cannot answer this kind of question."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
@@ -21,7 +21,7 @@ class Kind(Enum):
     SENSITIVITY = "sensitivity"
     """Change of the score per change of the input. Signed; does not sum to anything."""
     CONTRIBUTION = "contribution"
-    """Part of the score that an input is held responsible for. Signed; adds up to a difference of scores or an effect."""
+    """Part of the score that an input is held responsible for. Signed; sums to a difference of scores, or an effect."""
     CAM = "cam"
     """How much a place of an inner feature map counted for the score; on the map's own grid."""
     SPREAD = "spread"
@@ -230,7 +230,8 @@ class Explanations(Sequence[Explanation]):
     def __len__(self) -> int:
         return len(self.entries)
 
-    def __getitem__(self, which):  # pyright: ignore[reportIncompatibleMethodOverride] - int or slice
+    def __getitem__(self, which: Any) -> Any:
+        """One entry, or several by a slice."""
         return Explanations(self.entries[which]) if isinstance(which, slice) else self.entries[which]
 
     @property
@@ -302,12 +303,12 @@ def display(them: Explanations) -> dict[str, object]:
     return {"text/plain": repr(them)} if _display is None else _display(them)
 
 
-_display = None
+_display: Callable[[Explanations], dict[str, object]] | None = None
 
 
-def show_with(renderer) -> None:
+def show_with(renderer: Callable[[Explanations], dict[str, object]]) -> None:
     """Let `renderer(explanations) -> mime bundle` draw explanations in notebooks."""
-    global _display  # noqa: PLW0603 - the one seam between values and views
+    global _display
     _display = renderer
 
 
@@ -317,7 +318,7 @@ def cat(parts: Sequence[Explanation]) -> Explanation:
     if len(parts) == 1:
         return first
 
-    def joined(get) -> tuple:
+    def joined(get: Callable[[Explanation], Sequence[Any]]) -> tuple[Any, ...]:
         return tuple(item for part in parts for item in get(part))
 
     pictures = [p.inputs.picture for p in parts]

@@ -90,10 +90,10 @@ def method(
     """
 
     def decorate(cls: M) -> M:
-        cls.__post_init__ = _check  # pyright: ignore[reportAttributeAccessIssue]
+        cls.__post_init__ = _check
         made = dataclass(frozen=True, slots=True, kw_only=True)(cls)
         name = snake(cls.__name__)
-        made.about = About(  # pyright: ignore[reportAttributeAccessIssue]
+        made.about = About(
             name=name,
             title=title or re.sub(r"(?<=[a-z])(?=[A-Z])", " ", cls.__name__),
             kind=kind,

@@ -1,7 +1,7 @@
 """Where the model is asked: lazily built rows, equal by value, so that equal points are evaluated once.
 
 A set of points puts `count` rows beside every clean row of the batch. Rows are built block by block
-(`rows(k0, k1, b0, b1)`: points k0..k1 of clean rows b0..b1, point-major), so that memory is bounded whatever `count` is.
+(`rows(k0, k1, b0, b1)`: points k0..k1 of clean rows b0..b1, point-major), so that memory is bounded for any count.
 """
 
 from __future__ import annotations

@@ -240,7 +240,7 @@ def part(target: Target, b0: int, b1: int) -> Target:
     if isinstance(target, Each):
         return Each(target.which[b0:b1])
     if isinstance(target, Contrast):
-        return Contrast(part(target.this, b0, b1), part(target.that, b0, b1))  # pyright: ignore[reportArgumentType]
+        return Contrast(part(target.this, b0, b1), part(target.that, b0, b1))
     return target
 
 

@@ -358,4 +358,5 @@ def describe(share: Share, rows: int) -> str:
     parts += [f"sites {', '.join(map(str, lane.sites))}"] if lane.sites else []
     asked = sum(len(g.takers) for g in share.groups)
     names = ", ".join(f"{type(g.points).__name__} × {g.points.count}" for g in share.groups)
-    return f"{'; '.join(parts)}: {share.rows} rows ({names}), {asked} questions, {len(share.picks)} targets, {rows} at once"
+    counts = f"{asked} questions, {len(share.picks)} targets, {rows} at once"
+    return f"{'; '.join(parts)}: {share.rows} rows ({names}), {counts}"

@@ -36,7 +36,7 @@ class GradCAM:
 
 @method(kind=Kind.CAM, title="Grad-CAM++", cite="chattopadhay2018grad", needs=NEEDS, family="cam")
 class GradCAMPlusPlus:
-    """L = relu(Σ_k w_k A_k),  w_k = Σ_ij α_kij relu(G_kij),  α = G² / (2 G² + Σ_ij A · G³)    [Chattopadhay et al. 2018, eq. 19]
+    """L = relu(Σ_k w_k A_k),  w_k = Σ_ij α relu(G),  α = G² / (2G² + Σ_ij A · G³)    [Chattopadhay et al. 2018, eq. 19]
 
     at, relu as in Grad-CAM. The paper's factor exp(s) scales the whole map of an image and is left out.
     """

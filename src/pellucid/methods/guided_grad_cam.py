@@ -19,7 +19,7 @@ from pellucid.propagation import Guided
     family="guided",
 )
 class GuidedGradCAM:
-    """a_i = R_i · L(i),  R guided backpropagation, L Grad-CAM brought to the input's size    [Selvaraju et al. 2017, §3.2]
+    """a_i = R_i · L(i),  R guided backpropagation, L Grad-CAM at the input's size    [Selvaraju et al. 2017, §3.2]
 
     at        the layer of Grad-CAM; `auto` is the last one with height and width
     upsample  how the map is enlarged

@@ -17,7 +17,7 @@ NEEDS = (Can.GRADIENT, Can.SITES)
 
 @method(kind=Kind.CONTRIBUTION, cite="dhamdhere2019important", needs=NEEDS, keeps={"completeness"}, family="internal")
 class Conductance:
-    """a_j = ∫₀¹ ∂s/∂h_j (x_t) dh_j/dt dt,  x_t = b + t(x − b), for the units h of a layer    [Dhamdhere et al. 2019, eq. 2]
+    """a_j = ∫₀¹ ∂s/∂h_j (x_t) dh_j/dt dt,  x_t = b + t(x − b), h a layer's units    [Dhamdhere et al. 2019, eq. 2]
 
     Approximated by Σ_k ½(g_k + g_{k−1}) (h_k − h_{k−1}). It sums to s(x) − s(b) when all paths lead through the layer.
 

@@ -1,11 +1,13 @@
 """The handle on a torch module: what it can be asked, how photos become rows, and sessions that answer."""
 
+# Hooks and version counters of modules and tensors are private in torch.
+# pyright: reportPrivateUsage=false
 from __future__ import annotations
 
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
 from typing import Any, Literal
@@ -105,7 +107,7 @@ class TorchModel:
     # -- sessions --------------------------------------------------------------------------------------------
 
     @contextmanager
-    def ready(self, x: Tensor) -> Iterator[TorchSession]:
+    def ready(self, x: Tensor) -> Generator[TorchSession]:
         """A session for rows like x. Modes, random states and the module are as before on any exit."""
         before = Randomness.now() if self._draws else torch.get_rng_state()
         with (
@@ -146,7 +148,7 @@ class TorchModel:
             select=self.outputs,
             original=self.module,
             evaluate=self.evaluate,
-            most_rows=None if self.most_rows == "auto" else self.most_rows,
+            most_rows=self.most_rows if isinstance(self.most_rows, int) else None,
             verification=spent,
             decisions=(*self.notes, *self._copied(), *_said(ready.facts)),
         )
@@ -164,7 +166,7 @@ class TorchModel:
         return Ready(net, facts, prepared, folded, why, budget, image, {}), 1 + spent
 
     def _fast(self, net: nn.Module, row: Tensor, facts: Facts) -> tuple[nn.Module | None, frozenset[str], str, int]:
-        """The prepared form, if it is wanted, pays, and agrees with the twin: (module, folded layers, why, rows run)."""
+        """The prepared form, if it is wanted, pays, and agrees: (module or None, folded layers, why, rows run)."""
         nothing: frozenset[str] = frozenset()
         if self.evaluate == "plain":
             return None, nothing, "asked for", 0
@@ -234,9 +236,10 @@ _locks_lock = threading.Lock()
 
 
 @contextmanager
-def _borrowed(model: TorchModel) -> Iterator[nn.Module]:
+def _borrowed(model: TorchModel) -> Generator[nn.Module]:
     """The thread's twin of the module, renewed when the module has changed; or, where it cannot be copied, the
-    module itself in eval mode under a lock, put back as it was on any exit."""
+    module itself in eval mode under a lock, put back as it was on any exit.
+    """
     local = model._local
     seen = twins.signature(model.module)
     if getattr(local, "seen", None) != seen:
@@ -256,7 +259,7 @@ def _borrowed(model: TorchModel) -> Iterator[nn.Module]:
 
 
 @contextmanager
-def _as_it_was(module: nn.Module) -> Iterator[None]:
+def _as_it_was(module: nn.Module) -> Generator[None]:
     """Eval mode for a while: training flags, buffers and checkpointing flags are put back on any exit."""
     flags = [
         (each, each.training, {f: getattr(each, f) for f in twins.FLAGS_OFF if hasattr(each, f)})

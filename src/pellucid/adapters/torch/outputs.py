@@ -45,8 +45,7 @@ def _selected(raw: Any, select: Selector) -> Any:
     if callable(select):
         return select(raw)
     if isinstance(select, str):
-        got = raw.get(select) if isinstance(raw, Mapping) else getattr(raw, select, None)
-        return got
+        return raw.get(select) if isinstance(raw, Mapping) else getattr(raw, select, None)
     if isinstance(select, int):
         return raw[select] if isinstance(raw, (tuple, list)) and len(raw) > select else None
     if isinstance(raw, Tensor):

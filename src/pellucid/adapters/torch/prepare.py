@@ -1,8 +1,11 @@
 """The prepared form of a twin: batch-norms folded into the layers that feed them, memory laid out channels-last."""
 
+# Hooks and version counters of modules and tensors are private in torch.
+# pyright: reportPrivateUsage=false
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,15 +23,16 @@ def fold(twin: nn.Module, pairs: Sequence[tuple[str, str]]) -> tuple[nn.Module, 
     folded = again(twin)
     changed: list[str] = []
     for layer_name, norm_name in pairs:
-        layer, norm = folded.get_submodule(layer_name), folded.get_submodule(norm_name)
+        layer: Any = folded.get_submodule(layer_name)
+        norm: Any = folded.get_submodule(norm_name)
         rest = _rest(norm)
         if rest is None or norm.running_mean is None or norm.running_var is None:
             continue
         scale = torch.rsqrt(norm.running_var.double() + norm.eps)
         if norm.weight is not None:
             scale = scale * norm.weight.double()
-        weight: Tensor = layer.weight  # pyright: ignore[reportAssignmentType]
-        bias = 0.0 if layer.bias is None else layer.bias.double()  # pyright: ignore
+        weight: Tensor = layer.weight
+        bias = 0.0 if layer.bias is None else layer.bias.double()
         shift = (bias - norm.running_mean.double()) * scale
         if norm.bias is not None:
             shift = shift + norm.bias.double()

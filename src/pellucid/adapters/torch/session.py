@@ -1,8 +1,10 @@
 """A torch model made ready for rows of one shape: the evaluation behind every answer."""
 
+# Hooks and version counters of modules and tensors are private in torch.
+# pyright: reportPrivateUsage=false
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -84,8 +86,7 @@ class TorchSession:
         call = site.call or 0
         if not -len(shapes) <= call < len(shapes):
             raise SiteError(f"call {call} of layer {name!r}", f"a call below {len(shapes)}")
-        found = replace(site, name=name, call=None if len(shapes) == 1 else call % len(shapes))
-        return found
+        return replace(site, name=name, call=None if len(shapes) == 1 else call % len(shapes))
 
     def _name_of(self, module: nn.Module) -> str:
         for name, each in self.original.named_modules():
@@ -218,7 +219,7 @@ class TorchSession:
             raise UnsupportedModel(
                 f"the output of {self.card.name} does not depend on its input in a way that can be differentiated",
                 "a model with gradients",
-                "use a method that only needs scores, such as Occlusion; quantised and detached models have no gradient",
+                "use a method that only needs scores, such as Occlusion; quantised models have no gradient",
             )
         found: list[tuple[Tensor | None, ...]] = [
             torch.autograd.grad(explained[t].sum(), inputs, retain_graph=t < graded - 1, allow_unused=True)
@@ -258,8 +259,10 @@ class TorchSession:
             for name, value in variant.change({k: v.detach() for k, v in tensors.items()}).items():
                 owner, _, last = name.rpartition(".")
                 module = net.get_submodule(owner) if owner else net
-                held = module._parameters if last in module._parameters else module._buffers
-                held[last] = nn.Parameter(value.detach(), requires_grad=False) if last in module._parameters else value
+                if last in module._parameters:
+                    module._parameters[last] = nn.Parameter(value.detach(), requires_grad=False)
+                else:
+                    module._buffers[last] = value.detach()
             self.ready.variants[variant] = net
         return self.ready.variants[variant]
 
@@ -296,7 +299,7 @@ class _Tape:
         self.raw: dict[Site, Tensor] = {}
 
     @contextmanager
-    def on(self, net: nn.Module) -> Iterator[None]:
+    def on(self, net: nn.Module) -> Generator[None]:
         """Hooks on the private twin while one pass runs."""
         where = self.lane.where
         wanted: dict[str, list[Site]] = {}

@@ -1,5 +1,7 @@
 """A private copy of somebody's module: the tree copied, the weights shared. The original is never touched."""
 
+# Hooks and version counters of modules and tensors are private in torch.
+# pyright: reportPrivateUsage=false
 from __future__ import annotations
 
 import copy
@@ -18,7 +20,8 @@ def unwrap(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
     notes: list[str] = []
     while True:
         if isinstance(getattr(module, "_orig_mod", None), nn.Module):
-            module, note = module._orig_mod, "ran the compiled model eagerly"  # pyright: ignore
+            inside: Any = module._orig_mod
+            module, note = inside, "ran the compiled model eagerly"
         elif isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             note, module = f"unwrapped {type(module).__name__}", module.module
         else:
@@ -34,8 +37,7 @@ def signature(module: nn.Module) -> tuple[Any, ...]:
         for name, value in each.__dict__.items():
             if isinstance(value, (int, float, str)) and name != "training":
                 parts.append(value)
-        for tensor in _tensors(each):
-            parts.append((id(tensor), tensor._version, tensor.data_ptr()))
+        parts.extend((id(tensor), tensor._version, tensor.data_ptr()) for tensor in _tensors(each))
     return tuple(parts)
 
 

@@ -1,10 +1,11 @@
 """Look at one pass of a twin: what it gives, which layers run, what memory they take, which norms can be folded."""
 
+# Hooks and version counters of modules and tensors are private in torch.
+# pyright: reportPrivateUsage=false
 from __future__ import annotations
 
 import copy
 import random
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -89,7 +90,7 @@ def watch(twin: nn.Module, row: Tensor, select: Selector, emits: str | None) -> 
         bytes_largest=eye.bytes_largest,
         folds=eye.folds(),
         convolutions=eye.convolutions,
-        patch_grid=eye.patch_grid(tuple(row.shape[-2:])) if row.ndim == 4 else None,
+        patch_grid=eye.patch_grid((row.shape[-2], row.shape[-1])) if row.ndim == 4 else None,
         draws=draws,
     )
 
@@ -231,7 +232,6 @@ def replaced(out: Any, new: Tensor) -> Any:
 
 def copy_of(mapping: Any) -> Any:
     """A shallow copy of a mapping or Hugging Face ModelOutput."""
-
     return copy.copy(mapping)
 
 
