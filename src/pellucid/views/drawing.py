@@ -114,10 +114,12 @@ def _draw_row(
     found = _placed(reduced, chosen, scale)
     unit = Resize(size or _size_of(row, reduced), chosen.resize)(found.unit)
     rgb = Colour(chosen.palette)(unit)
-    if chosen.overlay and row.inputs.picture is not None and unit.ndim == 2:
+    alone = bool(chosen.overlay) and row.inputs.picture is None
+    if chosen.overlay and row.inputs.picture is not None:
         strength = (2 * unit - 1).abs() if chosen.scale == "centred" else unit
         rgb = Overlay(_resized(row.inputs.picture[0], unit.shape), chosen.overlay, chosen.underlay)(rgb, strength)
-    note = "; ".join(part for part in (found.note, colours.remark) if part)
+    parts = (found.note, colours.remark, "no picture to lie over" if alone else "")
+    note = "; ".join(part for part in parts if part)
     return Picture(rgb=rgb, scale=found.ends, palette=colours, note=note, alt=describe(row))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pellucid.core.errors import InputError, ParameterError
@@ -30,7 +30,12 @@ class Row:
 
     heading: str
     detail: str
-    cells: tuple[Cell, ...]
+    cells: tuple[Cell | None, ...]
+    """One per column of the group; None where there is no such map."""
+
+    @property
+    def maps(self) -> list[Cell]:
+        return [cell for cell in self.cells if cell]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,10 +80,26 @@ def arrange(explanations: Sequence[Explanation], columns: Columns, max_images: i
     images = list(dict.fromkeys(e.image for e in entries))
     shown = [e for e in entries if e.image in images[:max_images]]
     groups = tuple(
-        Group(heading=heading, rows=tuple(_row(key, cells, columns) for key, cells in _by(members, columns)))
+        Group(
+            heading=heading, rows=_aligned([_row(key, cells, columns) for key, cells in _by(members, columns)], columns)
+        )
         for heading, members in _split(shown, lambda e: e.method if columns == "models" else e.model)
     )
     return groups, len(images) - len(images[:max_images])
+
+
+def _aligned(rows: list[Row], columns: Columns) -> tuple[Row, ...]:
+    """The same rows with equal titles below each other. Targets differ from image to image and stay as they are."""
+    if columns == "targets":
+        return tuple(rows)
+    placed = [dict(zip(_numbered([cell.title for cell in row.maps]), row.maps, strict=True)) for row in rows]
+    titles = dict.fromkeys(title for cells in placed for title in cells)
+    return tuple(replace(row, cells=tuple(map(cells.get, titles))) for row, cells in zip(rows, placed, strict=True))
+
+
+def _numbered(titles: list[str]) -> list[tuple[str, int]]:
+    """Titles with how often each came before."""
+    return [(title, titles[:place].count(title)) for place, title in enumerate(titles)]
 
 
 def _entries(explanations: Sequence[Explanation]) -> list[_Entry]:

@@ -41,6 +41,11 @@ class Look:
         _one_of("underlay", self.underlay, ("grey", "colour"))
         if not 0 <= self.overlay <= 1:
             raise ParameterError(f"an overlay opacity of {self.overlay}", "0 ≤ overlay ≤ 1")
+        if self.reduce == "rgb" and (self.scale != "zero" or self.overlay):
+            raise ParameterError(
+                f"reduce='rgb' with scale={self.scale!r} and overlay={self.overlay:g}",
+                "scale='zero' and overlay=0: magnitudes as colours of their own",
+            )
         if palette(self.palette).diverging and self.scale != "centred":
             raise ParameterError(
                 f"the diverging palette {self.palette} on the scale {self.scale!r}, where its middle does not mean 0",

@@ -64,7 +64,7 @@ def panel(
     y = float(MARGIN)
     for place, group in enumerate(groups):
         y = _group(marks, group, plan, scales, y, first=place == 0)
-    cells = [cell for group in groups for row in group.rows for cell in row.cells]
+    cells = [cell for group in groups for row in group.rows for cell in row.maps]
     marks += legend_marks(cells, look, share, left_out, MARGIN, y + 4, across - 2 * MARGIN)
     height = bottom(marks) + MARGIN
     return Figure(
@@ -92,7 +92,7 @@ def _scales(groups: Sequence[Group], plan: _Plan) -> dict[int, Ends]:
     together: dict[object, list[Cell]] = {}
     for group in groups:
         for row in group.rows:
-            for cell in row.cells:
+            for cell in row.maps:
                 chosen = (look_of(cell.row, plan.look), cell.row.kind)
                 key = {"row": id(row), "method": cell.method, "all": 0, "none": id(cell)}[plan.share]
                 together.setdefault((key, chosen), []).append(cell)
@@ -124,22 +124,24 @@ def _row(marks: list[Mark], row: Row, plan: _Plan, scales: dict[int, Ends], y: f
     marks.append(Text(x=MARGIN + width(heading, 15, "Medium") + 10, y=y + 12, text=row.detail, size=13, colour=QUIET))
     y += 34
     models = plan.columns == "models"
-    explained = frozenset() if models else frozenset(cell.row.target.index[0] for cell in row.cells)
-    photo = photo_marks(row.cells[0].row, MARGIN, y, plan.style, explained)
+    explained = frozenset() if models else frozenset(cell.row.target.index[0] for cell in row.maps)
+    photo = photo_marks(row.maps[0].row, MARGIN, y, plan.style, explained)
     marks += photo
     end = bottom(photo)
     for line in lines_of(row.cells, plan.max_columns):
         here: list[Mark] = []
         for place, cell in enumerate(line):
+            if cell is None:
+                continue
             x = MARGIN + (place + 1) * (size + GAP)
             here += cell_marks(cell, x, y, plan.style, plan.look, scales.get(id(cell)), models and first)
         marks += here
         end = max(end, bottom(here))
-        y = bottom(here) + LINE_GAP
+        y = bottom(here) + LINE_GAP if here else y
     return end
 
 
-def lines_of(cells: Sequence[Cell], most: int) -> list[Sequence[Cell]]:
+def lines_of(cells: Sequence[Cell | None], most: int) -> list[Sequence[Cell | None]]:
     """Cells in as few lines as `most` allows, of lengths that differ by one at most in the last."""
     count = -(-len(cells) // most)
     length = -(-len(cells) // count)

@@ -121,6 +121,11 @@ def test_a_flat_overlay_is_the_photo_alone():
     assert torch.equal(grey[..., 0], grey[..., 1]) and grey.unique().numel() > 20
 
 
+def test_an_overlay_without_a_picture_says_so():
+    assert draw(planted(noise(1, 4, 4), Kind.CAM, pictures=False))[0].note == "no picture to lie over"
+    assert draw(planted(noise(1, 4, 4), Kind.CAM))[0].note == ""
+
+
 def test_the_photo_stays_visible_under_the_strongest_colour():
     e = planted(torch.cat([torch.ones(1, 4, 4), torch.zeros(1, 4, 4)], 2), Kind.CAM)
     strong = draw(e)[0].rgb[:, :6]
@@ -213,6 +218,8 @@ def test_what_is_no_map_is_refused():
         ({"scale": "zero", "palette": "bwr"}, "middle does not mean 0"),
         ({"resize": "cubic"}, "bilinear"),
         ({"underlay": "none"}, "grey"),
+        ({"reduce": "rgb", "scale": "zero", "palette": "gray", "overlay": 0.5}, "rgb"),
+        ({"reduce": "rgb", "palette": "gray"}, "rgb"),
     ],
 )
 def test_a_look_that_cannot_be_drawn_is_refused(wrong, says):

@@ -208,6 +208,15 @@ def test_the_same_method_twice_says_how_they_differ():
     assert {"Planted, steps 8", "Planted, steps 32"} <= set(texts(panel([a, b])))
 
 
+def test_equal_methods_stand_below_each_other_also_where_one_is_missing():
+    a, b, c = (planted(noise(2, 6, 6), method=m, title=m) for m in ("A", "B", "C"))
+    figure = panel([a, b[0], c])
+    assert_tidy(figure)
+    places = [(m.x, m.text) for m in figure.marks if isinstance(m, Text) and m.text in ("A", "B", "C")]
+    assert len(places) == 5 and len({x for x, t in places if t == "C"}) == 1
+    assert len(maps(figure)) == 7
+
+
 def test_images_left_out_are_counted():
     figure = panel(planted(noise(5, 6, 6)), max_images=2)
     assert len(maps(figure)) == 4
