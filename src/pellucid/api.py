@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
@@ -363,7 +364,7 @@ def _row_waves(handle: TorchModel, rows: Tensor, copies: int) -> Iterator[_Wave]
         raise InputError(f"rows of shape {tuple(rows.shape)}", "[batch, ...], a batch of rows", "rows[None]")
     if len(rows) == 0:
         raise InputError("an empty batch", "at least one row")
-    if not bool(torch.isfinite(rows).all()):
+    if not finite(rows):
         raise NonFinite("rows with NaN or infinity", "finite numbers")
     rows = rows.detach().as_subclass(Tensor).to(handle.device, handle.dtype)
     rows = rows.clone() if rows.is_inference() else rows
@@ -376,7 +377,7 @@ def _row_waves(handle: TorchModel, rows: Tensor, copies: int) -> Iterator[_Wave]
 def _row_inputs(handle: TorchModel, x: Tensor, start: int) -> Inputs:
     names = tuple(f"row {start + i + 1}" for i in range(len(x)))
     picture = None
-    if handle.preprocess.affine is not None and x.ndim == 4 and x.shape[1] in (1, 3):
+    if x.ndim == 4 and x.shape[1] in (1, 3) and handle.preprocess.linked:
         picture = torch.from_numpy(handle.preprocess.shown(x))
     return Inputs(name=names, picture=picture, shape=tuple(x.shape[1:]), notes=((),) * len(x))
 
@@ -511,9 +512,14 @@ def _prediction(session: TorchSession, outputs: Tensor) -> Prediction:
     )
 
 
+def finite(tensor: Tensor) -> bool:
+    """Whether all is finite; one sum tells, unless it overflows."""
+    return isfinite(float(tensor.detach().sum())) or bool(torch.isfinite(tensor).all())
+
+
 def _finite(outputs: Tensor, names: Sequence[str]) -> None:
-    bad = ~torch.isfinite(outputs).all(1)
-    if bool(bad.any()):
+    if not finite(outputs):
+        bad = ~torch.isfinite(outputs).all(1)
         who = [name for name, is_bad in zip(names, bad.tolist(), strict=True) if is_bad]
         raise NonFinite(
             f"the model gives NaN or infinity for {', '.join(who[:5])}", "finite scores", "check the input's range"

@@ -11,7 +11,7 @@ from typing import Any
 
 from pellucid import methods as _methods
 from pellucid.core.errors import ParameterError, nearest
-from pellucid.core.method import CATALOGUE, Method
+from pellucid.core.method import CATALOGUE, Method, is_method
 from pellucid.core.words import WORDS
 
 for _module in pkgutil.iter_modules(_methods.__path__):
@@ -83,7 +83,7 @@ def make(what: str | type[Any] | Method, params: Mapping[str, Any] | None = None
         return _built(find(what), {**preset, **(params or {})})
     if isinstance(what, type):
         return _built(what, params or {})
-    if not isinstance(what, Method):
+    if not is_method(what):
         raise ParameterError(
             f"{what!r} of type {type(what).__name__} as a method", "a name, a method, or a list of them"
         )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, Field, dataclass, field, fields
 from enum import Enum
-from typing import Any, ClassVar, Protocol, TypeVar, dataclass_transform, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeGuard, TypeVar, dataclass_transform
 
 from torch import Tensor
 
@@ -37,13 +37,17 @@ class About:
     summary: str
 
 
-@runtime_checkable
 class Method(Protocol):
     """Parameters, and `explain`, which awaits questions."""
 
     about: ClassVar[About]
 
     async def explain(self, q: Query) -> Attribution: ...
+
+
+def is_method(it: object) -> TypeGuard[Method]:
+    """Whether an object is a method's instance (not its class)."""
+    return not isinstance(it, type) and isinstance(getattr(it, "about", None), About)
 
 
 CATALOGUE: dict[str, type[Any]] = {}
@@ -158,7 +162,7 @@ def jsonable(value: Any) -> Any:
         return {"tensor": list(value.shape), "sum": float(value.sum())}
     if isinstance(value, (tuple, list)):
         return [jsonable(v) for v in value]
-    if isinstance(value, Method):
+    if is_method(value):
         return {"method": value.about.name, **parameters(value)}
     if callable(value):
         return getattr(value, "__name__", type(value).__name__)

@@ -8,7 +8,7 @@ from pellucid.core.ask import Attribution, Can, Query, attribution
 from pellucid.core.errors import ParameterError
 from pellucid.core.explanation import Kind
 from pellucid.core.fold import Moments, Weighted
-from pellucid.core.method import Method, at_least, method, one_of, param
+from pellucid.core.method import Method, at_least, is_method, method, one_of, param
 from pellucid.core.points import Along, Around
 from pellucid.ops.quadrature import RULES
 
@@ -71,7 +71,7 @@ class Integrate:
 
 
 def _method(given: Any) -> Method:
-    if isinstance(given, type) or not isinstance(given, Method):
+    if not is_method(given):
         raise ParameterError(
             f"method={given!r}", "a method, such as GradCAM()", "give an instance, not a name or class"
         )

@@ -90,6 +90,19 @@ class Preprocess:
         return self.resize if isinstance(self.resize, tuple) else None
 
     @property
+    def is_identity(self) -> bool:
+        """Whether rows are pixels as they are, of any shape: nothing to resize, to scale, or to reorder."""
+        return (
+            self.call is None
+            and self.resize is self.crop is None
+            and self.scale == 1
+            and self.order == "rgb"
+            and self.channels == 3
+            and self.mean == (0.0,)
+            and self.std == (1.0,)
+        )
+
+    @property
     def affine(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
         """(gain, offset) of row = gain · pixel + offset, one number or one for each channel; None if not affine."""
         if not self.linked:
@@ -140,6 +153,8 @@ class Preprocess:
         pixels  in [0, 1], R G B; one channel stands for grey
         Errors: InputError if rows are not affine in pixels.
         """
+        if self.is_identity:
+            return pixels
         mean, std = self._normalisation(pixels)
         return (self._channels_of(pixels) - mean) / std * self.scale
 
@@ -148,6 +163,8 @@ class Preprocess:
 
         Errors: InputError if rows are not affine in pixels.
         """
+        if self.is_identity:
+            return rows
         mean, std = self._normalisation(rows)
         pixels = rows / self.scale * std + mean
         return pixels.flip(-3) if self.order == "bgr" else pixels

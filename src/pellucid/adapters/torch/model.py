@@ -66,21 +66,13 @@ class TorchModel:
         self.preprocess, self.labels = preprocess, Labels(None if labels is None else tuple(labels))
         self.name = name or type(self.module).__name__
         self.outputs, self.emits, self.evaluate, self.most_rows = outputs, emits, evaluate, rows
+        self.can = _can(self.module)
         self._local = threading.local()
-        self._card: tuple[Any, str] | None = None
+        self._print: tuple[twins.Watch, str] | None = None
 
     def __repr__(self) -> str:
         known = "no class names" if self.labels.names is None else f"{len(self.labels.names)} class names"
         return f"TorchModel({self.name}: {type(self.module).__name__}, {known})"
-
-    @property
-    def can(self) -> frozenset[Can]:
-        """What the model can be asked."""
-        if any(type(m).__module__.startswith(QUANTISED) for m in self.module.modules()):
-            return frozenset({Can.SCORE})
-        if isinstance(self.module, torch.jit.ScriptModule):
-            return frozenset({Can.SCORE, Can.GRADIENT})
-        return frozenset(Can)
 
     @property
     def device(self) -> torch.device:
@@ -93,16 +85,15 @@ class TorchModel:
 
     def fingerprint(self) -> str:
         """Hash of all weights and buffers; kept until they change."""
-        seen = twins.signature(self.module)
-        if self._card is None or self._card[0] != seen:
+        if self._print is None or not self._print[0].same():
             digest = blake2b(digest_size=8)
             for name, tensor in self.module.state_dict().items():
                 if isinstance(tensor, Tensor):
                     digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
                     flat = tensor.detach().cpu().contiguous().flatten()
                     digest.update(b"" if tensor.is_quantized else flat.view(torch.uint8).numpy().data)
-            self._card = (seen, digest.hexdigest())
-        return self._card[1]
+            self._print = (twins.Watch(self.module), digest.hexdigest())
+        return self._print[1]
 
     # -- sessions --------------------------------------------------------------------------------------------
 
@@ -136,11 +127,11 @@ class TorchModel:
             if cache[key].facts.draws:
                 self._local.draws = True
         ready = cache[key]
-        card = ModelCard(
-            name=self.name,
-            fingerprint=self.fingerprint(),
-            evaluator=("prepared: " if ready.prepared is not None else "plain: ") + ready.why,
-        )
+        card: ModelCard | None = self._local.cards.get(key)
+        if card is None:
+            how = ("prepared: " if ready.prepared is not None else "plain: ") + ready.why
+            card = ModelCard(name=self.name, fingerprint=self.fingerprint(), evaluator=how)
+            self._local.cards[key] = card
         return TorchSession(
             ready,
             labels=self.labels,
@@ -212,6 +203,15 @@ class TorchModel:
         session.verification += 1
 
 
+def _can(module: nn.Module) -> frozenset[Can]:
+    """What a module can be asked."""
+    if any(type(m).__module__.startswith(QUANTISED) for m in module.modules()):
+        return frozenset({Can.SCORE})
+    if isinstance(module, torch.jit.ScriptModule):
+        return frozenset({Can.SCORE, Can.GRADIENT})
+    return frozenset(Can)
+
+
 def _laid_out(row: Tensor) -> Tensor:
     return row.clone(memory_format=torch.channels_last) if row.ndim == 4 else row.clone()
 
@@ -241,14 +241,15 @@ def _borrowed(model: TorchModel) -> Generator[nn.Module]:
     module itself in eval mode under a lock, put back as it was on any exit.
     """
     local = model._local
-    seen = twins.signature(model.module)
-    if getattr(local, "seen", None) != seen:
-        local.ready, local.seen, local.draws = {}, seen, False
+    watch: twins.Watch | None = getattr(local, "watch", None)
+    if watch is None or not watch.same():
+        local.ready, local.cards, local.draws = {}, {}, False
         try:
             local.twin = twins.make(model.module)
         except (TypeError, RuntimeError, NotImplementedError, AttributeError) as error:
             local.twin = None
             local.why = f"{type(error).__name__}: {error}"
+        local.watch = twins.Watch(model.module)
     if local.twin is not None:
         yield local.twin
         return

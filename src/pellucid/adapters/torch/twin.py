@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -29,23 +28,43 @@ def unwrap(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
         notes.append(note)
 
 
-def signature(module: nn.Module) -> tuple[Any, ...]:
-    """Changes whenever the module does: its tree, its plain attributes, the identity and version of its tensors."""
-    parts: list[Any] = []
-    for each in module.modules():
-        parts.append(id(each))
-        for name, value in each.__dict__.items():
-            if isinstance(value, (int, float, str)) and name != "training":
-                parts.append(value)
-        parts.extend((id(tensor), tensor._version, tensor.data_ptr()) for tensor in _tensors(each))
-    return tuple(parts)
+class Watch:
+    """Notices when a module is no longer what it was: its tree, attributes and hooks, its tensors and their versions.
+
+    Made once per twin; `same` is asked at every call and compares dictionaries at the speed of C.
+    """
+
+    __slots__ = ("held", "hooks", "plain", "tensors", "trees")
+
+    def __init__(self, module: nn.Module) -> None:
+        every = list(module.modules())
+        self.trees = [(each._modules, dict(each._modules)) for each in every]
+        self.plain = [(each.__dict__, _plain(each)) for each in every]
+        self.hooks = [(hooks, len(hooks)) for each in every for hooks in (each._forward_hooks, each._forward_pre_hooks)]
+        self.held = [(held, [*map(id, held.values())]) for e in every for held in (e._parameters, e._buffers) if held]
+        found = (t for held, _ in self.held for t in held.values() if t is not None and not t.is_inference())
+        self.tensors = [(t, t._version, t.data_ptr()) for t in found]
+
+    def same(self) -> bool:
+        """Whether nothing has changed."""
+        return (
+            all(t._version == version and t.data_ptr() == place for t, version, place in self.tensors)
+            and all(now == then for now, then in self.trees)
+            and all(len(now) == then for now, then in self.hooks)
+            and all([*map(id, now.values())] == then for now, then in self.held)
+            and all(then.items() <= now.items() for now, then in self.plain)
+        )
 
 
-def _tensors(module: nn.Module) -> Iterator[Tensor]:
-    for held in (module._parameters, module._buffers):
-        for tensor in held.values():
-            if tensor is not None and not tensor.is_inference():
-                yield tensor
+def _plain(module: nn.Module) -> dict[str, Any]:
+    """The attributes that can be compared: numbers, words, tuples of them."""
+    kinds = (int, float, str, bytes, type(None), torch.dtype, torch.device)
+    return {
+        name: value
+        for name, value in module.__dict__.items()
+        if name != "training"
+        and (isinstance(value, kinds) or (isinstance(value, tuple) and all(isinstance(v, kinds) for v in value)))
+    }
 
 
 def make(module: nn.Module) -> nn.Module:
