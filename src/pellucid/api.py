@@ -19,9 +19,10 @@ from pellucid import images, registry, zoo
 from pellucid.adapters.torch import TorchModel
 from pellucid.adapters.torch.session import TorchSession
 from pellucid.core.ask import Attribution, Can
+from pellucid.core.cite import bibtex
 from pellucid.core.errors import InputError, NonFinite, ParameterError, TargetError, UnsupportedModel
 from pellucid.core.explanation import Check, Explanation, Explanations, Inputs, Passes, Prediction, Record, cat
-from pellucid.core.method import Method
+from pellucid.core.method import About, Method, is_method
 from pellucid.core.method import parameters as parameters_of
 from pellucid.core.plan import Plan
 from pellucid.core.site import AUTO
@@ -266,6 +267,16 @@ def layers(model: TorchModel | nn.Module | str, inputs: Any = None) -> list[tupl
         return [(str(site), kinds[site.name], shape, site == best) for site, shape in found]
 
 
+def cite(what: Any) -> str:
+    """BibTeX of the papers behind explanations or methods, each once.
+
+    what  an explanation, several, a method's name (or group), class or instance, or a list of any of these; a method
+          that wraps another is cited with the one inside
+    Raises InputError for anything else, ParameterError for an unknown name.
+    """
+    return bibtex(key for keys in _cited(what) for key in keys)
+
+
 # -- the parts -------------------------------------------------------------------------------------------------
 
 
@@ -276,6 +287,24 @@ class _Wave:
     x: Tensor
     inputs: Inputs
     last: bool
+
+
+def _cited(what: Any) -> Iterator[tuple[str, ...]]:
+    if isinstance(what, Explanation):
+        inner = what.record.params.get("method")
+        yield what.record.cite
+        yield from _cited(inner["method"]) if isinstance(inner, dict) else ()
+    elif isinstance(what, str):
+        for word in registry.GROUPS.get(what.strip().lower(), what.split(",")):
+            yield registry.find(word).about.cite
+    elif is_method(what) or isinstance(getattr(what, "about", None), About):
+        yield what.about.cite
+        yield from _cited(inner) if is_method(inner := getattr(what, "method", None)) else ()
+    elif isinstance(what, Iterable):
+        for one in what:
+            yield from _cited(one)
+    else:
+        raise InputError(f"a {type(what).__name__} to cite", "explanations, or methods by name, class or instance")
 
 
 def _targets(target: Asked, versus: Asked, top_k: int | None) -> tuple[Target, ...]:
@@ -545,4 +574,4 @@ def _counter(
     return counted
 
 
-__all__ = ["Outcome", "as_model", "compare", "explain", "layers", "load", "plan", "wrap"]
+__all__ = ["Outcome", "as_model", "cite", "compare", "explain", "layers", "load", "plan", "wrap"]
