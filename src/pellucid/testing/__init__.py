@@ -1,0 +1,24 @@
+"""Conformance checks for methods, and tiny models with known answers. Nothing here needs a test framework.
+
+    from pellucid.testing import check_method
+    check_method(MyMethod())
+
+or, one test per promise:
+
+    @pytest.mark.parametrize("check", checks(MyMethod()), ids=lambda check: check.name)
+    def test_promise(check):
+        check()
+"""
+
+from __future__ import annotations
+
+from pellucid.testing import tiny as tiny
+from pellucid.testing.checks import Check as Check
+from pellucid.testing.checks import Result as Result
+from pellucid.testing.checks import check_method as check_method
+from pellucid.testing.checks import checks as checks
+from pellucid.testing.checks import lighter as lighter
+from pellucid.testing.ensure import NotConforming as NotConforming
+from pellucid.testing.promises import Watch as Watch
+from pellucid.testing.promises import Watched as Watched
+from pellucid.testing.state import Snapshot as Snapshot
