@@ -246,7 +246,7 @@ def _borrowed(model: TorchModel) -> Generator[nn.Module]:
         local.ready, local.cards, local.draws = {}, {}, False
         try:
             local.twin = twins.make(model.module)
-        except (TypeError, RuntimeError, NotImplementedError, AttributeError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever a stranger's __deepcopy__ raises; the record says it
             local.twin = None
             local.why = f"{type(error).__name__}: {error}"
         local.watch = twins.Watch(model.module)
@@ -261,21 +261,27 @@ def _borrowed(model: TorchModel) -> Generator[nn.Module]:
 
 @contextmanager
 def _as_it_was(module: nn.Module) -> Generator[None]:
-    """Eval mode for a while: training flags, buffers and checkpointing flags are put back on any exit."""
-    flags = [
-        (each, each.training, {f: getattr(each, f) for f in twins.FLAGS_OFF if hasattr(each, f)})
-        for each in module.modules()
-    ]
+    """Eval mode for a while: attributes, training flags and buffers are put back on any exit."""
+    every = list(module.modules())
+    tables = [t for each in every for t in (each.__dict__, each._parameters, each._buffers, each._modules)]
+    before = [(table, dict(table)) for table in tables]
     buffers = [(b, b.detach().clone()) for b in module.buffers()]
     try:
         twins.quiet(module)
         yield
     finally:
+        for table, entries in before:
+            _put_back(table, entries)
         with torch.no_grad():
             for buffer, value in buffers:
                 if not torch.equal(buffer, value):
                     buffer.copy_(value)
-        for each, training, others in flags:
-            each.training = training
-            for name, value in others.items():
-                setattr(each, name, value)
+
+
+def _put_back(table: dict[str, Any], entries: dict[str, Any]) -> None:
+    """The entries as they were, the same objects in the same order."""
+    for name in [name for name in table if name not in entries]:
+        del table[name]
+    for name, value in entries.items():
+        if table.get(name, entries) is not value:
+            table[name] = value
