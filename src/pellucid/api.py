@@ -371,7 +371,7 @@ def _many(row: Tensor, copies: int) -> int:
 
 
 def _photo_wave(handle: TorchModel, photos: Sequence[images.Photo]) -> _Wave:
-    x = handle.preprocess.rows(photos, handle.dtype).to(handle.device)
+    x = _ordinary(handle.preprocess.rows(photos, handle.dtype).to(handle.device))
     pictures = (
         torch.stack([torch.from_numpy(handle.preprocess.view(p)) for p in photos])
         if handle.preprocess.affine is not None
@@ -395,12 +395,17 @@ def _row_waves(handle: TorchModel, rows: Tensor, copies: int) -> Iterator[_Wave]
         raise InputError("an empty batch", "at least one row")
     if not finite(rows):
         raise NonFinite("rows with NaN or infinity", "finite numbers")
-    rows = rows.detach().as_subclass(Tensor).to(handle.device, handle.dtype)
-    rows = rows.clone() if rows.is_inference() else rows
+    rows = _ordinary(rows.detach().as_subclass(Tensor).to(handle.device, handle.dtype))
     step = _many(rows[0], copies)
     for start in range(0, len(rows), step):
         x = rows if step >= len(rows) else rows[start : start + step]
         yield _Wave(x, _row_inputs(handle, x, start), start + step >= len(rows))
+
+
+def _ordinary(rows: Tensor) -> Tensor:
+    """Rows that autograd may use, also when they were made under `inference_mode`."""
+    with torch.inference_mode(False):
+        return rows.clone() if rows.is_inference() else rows
 
 
 def _row_inputs(handle: TorchModel, x: Tensor, start: int) -> Inputs:
