@@ -1,0 +1,119 @@
+"""What the page is drawn from: a photo, a map as a see-through layer over it, a thumbnail for its tab.
+
+A layer keeps the place of every number on its palette (one byte per pixel) and gives each of the 256 colours an
+opacity, so that the page can lay it over the photo, or over the palette's own ground, without a second picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+from io import BytesIO
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from pellucid.core.explanation import Explanation
+from pellucid.views.drawing import draw, look_of
+from pellucid.views.palette import palette
+from pellucid.views.picture import Picture
+
+THUMBNAIL = 56
+JPEG_QUALITY = 88
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Veil:
+    """A palette split into colour and opacity: over `ground` it is the palette again.
+
+    rgb     uint8 [256, 3].
+    alpha   uint8 [256]; 0 where the palette says "nothing".
+    ground  the palette's colour for "nothing": red, green, blue.
+    """
+
+    rgb: Tensor
+    alpha: Tensor
+    ground: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layer:
+    """A map ready for the page: its picture's words and scale, the place of every pixel on the palette."""
+
+    drawn: Picture
+    palette: str
+    index: Tensor
+
+    def png(self) -> bytes:
+        """A PNG with 256 colours, each with its opacity."""
+        return _paletted(self.index, veil(self.palette))
+
+    def thumbnail(self, photo: Tensor | None) -> bytes:
+        """The map over the grey photo, small, as PNG."""
+        image = Image.open(BytesIO(self.png())).convert("RGBA")
+        image.thumbnail((THUMBNAIL * 2, THUMBNAIL * 2), Image.Resampling.BOX)
+        below = Image.new("RGBA", image.size, (*veil(self.palette).ground, 255))
+        if photo is not None:
+            below.paste(Image.fromarray(photo.numpy()).convert("L").resize(image.size))
+        out = BytesIO()
+        below.alpha_composite(image)
+        below.convert("RGB").save(out, "JPEG", quality=82)
+        return out.getvalue()
+
+
+@cache
+def veil(name: str) -> Veil:
+    """p = (1 − α) g + α c with the smallest α that keeps c a colour; p the palette, g its colour for "nothing"."""
+    table = palette(name)
+    p = table.table.double()
+    g = p[round(table.neutral * 255 + 1e-6)]
+    d = p - g
+    room = torch.where(d > 0, 255 - g, g)
+    need = torch.where(d == 0, d, d.abs() / room.clamp(min=1e-9)).amax(1).clamp(0, 1)
+    alpha = (need * 255).ceil()
+    colour = g + d * torch.where(alpha > 0, 255 / alpha.clamp(min=1), alpha)[:, None]
+    red, green, blue = (int(v) for v in g)
+    return Veil(colour.round().clamp(0, 255).to(torch.uint8), alpha.to(torch.uint8), (red, green, blue))
+
+
+def layer(row: Explanation, side: int) -> Layer:
+    """The map of a single row, drawn in its usual colours; neither side of it is longer than `side` pixels."""
+    look = look_of(row)
+    size = _within(_full_size(row), side)
+    ruler = draw(row, replace(look, palette="gray", overlay=0.0), size=size)[0]  # gray i has the index i
+    return Layer(replace(ruler, palette=palette(look.palette)), look.palette, ruler.rgb[..., 0])
+
+
+def strip(name: str) -> bytes:
+    """The veil of a palette from its lowest to its highest colour, one pixel high."""
+    return _paletted(torch.arange(256, dtype=torch.uint8)[None], veil(name))
+
+
+def photo_jpeg(photo: Tensor, side: int) -> bytes:
+    """uint8 [height, width, 3] as a JPEG file."""
+    image = Image.fromarray(photo.cpu().numpy())
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    out = BytesIO()
+    image.save(out, "JPEG", quality=JPEG_QUALITY, optimize=True)
+    return out.getvalue()
+
+
+def _paletted(index: Tensor, colours: Veil) -> bytes:
+    image = Image.frombytes("P", (index.shape[1], index.shape[0]), index.contiguous().numpy().tobytes())
+    image.putpalette(bytes(colours.rgb.flatten().tolist()))
+    out = BytesIO()
+    image.save(out, "PNG", transparency=bytes(colours.alpha.tolist()), optimize=True)
+    return out.getvalue()
+
+
+def _full_size(row: Explanation) -> tuple[int, int]:
+    picture = row.inputs.picture
+    if picture is not None:
+        return picture.shape[1], picture.shape[2]
+    return row.values.shape[row.dims.index("height")], row.values.shape[row.dims.index("width")]
+
+
+def _within(size: tuple[int, int], side: int) -> tuple[int, int]:
+    scale = min(1.0, side / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
