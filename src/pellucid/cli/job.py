@@ -1,0 +1,141 @@
+"""From words to what will be done: models, methods and classes are looked up before any photo is read."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pellucid.cli.model import load_model
+from pellucid.cli.request import Request, Setting
+from pellucid.core.errors import ImageError
+
+if TYPE_CHECKING:
+    from pellucid.adapters.torch import TorchModel
+    from pellucid.core.method import Method
+    from pellucid.images import Photo
+
+
+@dataclass(slots=True)
+class Job:
+    """A request, looked up."""
+
+    models: tuple[TorchModel, ...]
+    methods: tuple[Method, ...]
+    photos: Iterator[Photo]
+    options: dict[str, Any]
+    """target, versus, top_k and output, as the verbs take them."""
+    failed: list[ImageError]
+    """Why photos could not be read; grows while `photos` are read."""
+
+    @property
+    def reasons(self) -> list[str]:
+        """One line per photo that could not be read."""
+        return [" ".join(str(error).split()) for error in self.failed]
+
+
+def look_up(request: Request) -> Job:
+    """Raises PellucidError, before anything is computed, for what does not exist; UsageError for idle options."""
+    from pellucid import images
+
+    methods = chosen(request.methods, request.settings, request.at, request.seed)
+    for word in request.inputs:
+        if not Path(word).expanduser().exists():
+            images.read(word)  # raises, with the nearest names
+    handles = tuple(load_model(one, request.pretrained, request.rows, request.evaluate) for one in request.models)
+    for handle in handles:
+        for word in (*request.targets, *(() if request.versus is None else (request.versus,))):
+            names = handle.labels.names
+            handle.labels.find(word, sys.maxsize if names is None else len(names))
+    failed: list[ImageError] = []
+    photos = _readable(request.inputs, failed)
+    first = next(photos, None)
+    if first is None:
+        raise (
+            failed[0]
+            if len(failed) == 1
+            else ImageError(f"none of the {len(failed)} photos can be read", do="\n  ".join(["see", *map(str, failed)]))
+        )
+    options = {
+        "target": list(request.targets) or None,
+        "versus": request.versus,
+        "top_k": request.top_k,
+        "output": request.output,
+    }
+    return Job(handles, methods, chain((first,), photos), options, failed)
+
+
+def chosen(
+    words: Sequence[str], settings: Sequence[Setting], at: str | None = None, seed: int | None = None
+) -> tuple[Method, ...]:
+    """Methods by name, list or group, each once, with the parameters given for them.
+
+    settings  by the same word, or by the method's registry name for all its variants
+    at, seed  for every method with such a parameter for which it is not set by itself
+    Raises ParameterError for unknown names and bad values, UsageError for what no method would heed.
+    """
+    from pellucid import api, registry
+
+    listed = _expanded(words or api.DEFAULT)
+    classes = [registry.find(word) for word in listed]
+    general = {"at": at, "seed": seed}
+    for name, value in general.items():
+        if value is not None and not any(name in _fields(cls) for cls in classes):
+            raise click.UsageError(f"--{name} has no meaning here: no chosen method has the parameter {name}.")
+    for one in settings:
+        if not any(_meant(one, word, cls) for word, cls in zip(listed, classes, strict=True)):
+            raise click.UsageError(f"--param {one.method}.{one.parameter}: the methods are {', '.join(listed)}.")
+    made: list[Method] = []
+    for word, cls in zip(listed, classes, strict=True):
+        params = {k: v for k, v in general.items() if v is not None and k in _fields(cls)}
+        params |= {s.parameter: s.value for s in settings if _meant(s, word, cls)}
+        made.append(registry.make(word, params))
+    return tuple(one for i, one in enumerate(made) if one not in made[:i])
+
+
+def _expanded(words: Sequence[str]) -> list[str]:
+    from pellucid import registry
+
+    parts = [part.strip() for word in words for part in word.split(",") if part.strip()]
+    listed = [name for part in parts for name in registry.GROUPS.get(part.lower(), (part,))]
+    if not listed:
+        raise click.UsageError("--method names no method.")
+    return listed
+
+
+def _meant(setting: Setting, word: str, cls: type[Any]) -> bool:
+    """Whether the setting is for the method chosen by that word: the word itself, or its class by any name."""
+    from pellucid import registry
+
+    if setting.method == word:
+        return True
+    variant = setting.method in registry.SHORT and registry.SHORT[setting.method][1]
+    return not variant and registry.find(setting.method) is cls
+
+
+def _fields(cls: type[Any]) -> tuple[str, ...]:
+    from pellucid import registry
+
+    return tuple(parameter.name for parameter in registry.parameters(cls))
+
+
+def _readable(words: Sequence[str], failed: list[ImageError]) -> Iterator[Photo]:
+    """The photos that can be read, one at a time and no two of the same name; the others' reasons go to `failed`."""
+    from pellucid import images
+
+    each, seen = images.read_each(list(words)), dict[str, int]()
+    while True:
+        try:
+            photo = next(each)
+        except StopIteration:
+            return
+        except ImageError as error:
+            failed.append(error)
+            continue
+        seen[photo.name] = count = seen.get(photo.name, 0) + 1
+        yield photo if count == 1 else replace(photo, name=f"{photo.name} ({count})")

@@ -1,0 +1,120 @@
+"""Explanations in words, for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+
+from pellucid.cli import text
+from pellucid.core.explanation import Check, Explanation, Prediction
+from pellucid.views.grid import variants
+from pellucid.views.words import number
+
+MOST_IMAGES = 8
+FLOOR = 0.001
+"""Classes below this probability are left out of a list of the best."""
+
+
+def result(explanations: Sequence[Explanation]) -> str:
+    """Image by image: what the models predict, and which methods answered, with their checks."""
+    titled = list(zip(explanations, variants(explanations, lambda e: e.title), strict=True))
+    images = list(dict.fromkeys(name for e in explanations for name in e.inputs.name))
+    blocks = ["\n".join(_image(name, _about(titled, name))) for name in images[:MOST_IMAGES]]
+    if len(images) > MOST_IMAGES:
+        blocks.append(f"… and {len(images) - MOST_IMAGES} more photos (--json lists all).")
+    return "\n\n".join([*blocks, *_footnotes(explanations)])
+
+
+def _about(titled: list[tuple[Explanation, str]], image: str) -> list[tuple[Explanation, str]]:
+    """The rows of one image."""
+    return [(e[e.inputs.name.index(image)], title) for e, title in titled if image in e.inputs.name]
+
+
+def _image(name: str, rows: list[tuple[Explanation, str]]) -> Iterator[str]:
+    models = {e.record.model.name: e.prediction for e, _ in rows}
+    yield text.head(text.clean(name))
+    for model, prediction in models.items():
+        if len(models) > 1:
+            yield f"  {text.clean(model)}"
+        yield predicted(prediction, "    " if len(models) > 1 else "  ")
+    size = max(len(title) for _, title in rows)
+    room = max(len(_explained(e)) for e, _ in rows)
+    groups: dict[tuple[str, str], list[tuple[Explanation, str]]] = {}
+    for e, title in rows:
+        groups.setdefault((e.record.model.name, e.target.name[0]), []).append((e, title))
+    for (model, target), members in groups.items():
+        yield ""
+        yield (
+            "  why " + text.head(text.clean(target)) + (f"  {text.quiet(text.clean(model))}" if len(models) > 1 else "")
+        )
+        for e, title in members:
+            yield f"    {text.clean(title).ljust(size)}  {_explained(e).ljust(room)}  {_checks(e)}"
+
+
+def _explained(row: Explanation) -> str:
+    return f"{row.target.output.replace('_', ' ')} {number(row.target.score[0])}"
+
+
+def predicted(prediction: Prediction, indent: str = "  ", row: int = 0, most: int = 5) -> str:
+    """The best classes of one row, with probabilities and bars."""
+    listed = list(zip(prediction.name[row], prediction.probability[row], strict=True))[:most]
+    kept = [(n, p) for i, (n, p) in enumerate(listed) if i == 0 or not prediction.is_probability or p >= FLOOR]
+    names = [text.fit(text.clean(name), 32) for name, _ in kept]
+    size = max(map(len, names))
+    if not prediction.is_probability:
+        return "\n".join(f"{indent}{n.ljust(size)}  {number(p)}" for n, (_, p) in zip(names, kept, strict=True))
+    return "\n".join(
+        f"{indent}{n.ljust(size)}  {100 * p:5.1f} %  {text.bar(p, 24)}".rstrip()
+        for n, (_, p) in zip(names, kept, strict=True)
+    )
+
+
+def _checks(row: Explanation) -> str:
+    red = [c for c in row.checks if not c.passed[0]]
+    if not red:
+        return text.good("✓") + f" {len(row.checks)} checks" if len(row.checks) != 1 else text.good("✓") + " 1 check"
+    return text.bad("✗") + " " + "; ".join(f"{c.name.replace('_', ' ')} {_measured(c)}" for c in red)
+
+
+def _measured(check: Check) -> str:
+    return number(check.value[0]) + ("" if check.limit is None else f" (limit {number(check.limit)})")
+
+
+def _footnotes(explanations: Sequence[Explanation]) -> Iterator[str]:
+    """What the failed checks measure, each once."""
+    red = {c.name: c.says for e in explanations for c in e.checks if not all(c.passed)}
+    if red:
+        said = [f"✗ {name.replace('_', ' ')}: {text.clean(says)}" for name, says in red.items()]
+        yield "\n".join(text.wrap(line, "    ", "  ") for line in said)
+
+
+def work(explanations: Sequence[Explanation]) -> str:
+    """What it cost, in one line per model."""
+    once = {e.record.model.name: e for e in explanations}
+    many = len(once) > 1
+    return "\n".join(
+        text.wrap(
+            (f"{text.clean(name)}: " if many else "")
+            + f"{e.record.passes.forward} rows forward, {e.record.passes.backward} backward, {e.record.seconds:.1f} s"
+        )
+        for name, e in once.items()
+    )
+
+
+def details(explanations: Sequence[Explanation]) -> str:
+    """What was decided on the way, each once."""
+    said = [f"{e.record.model.name}: {e.record.model.evaluator}" for e in explanations]
+    said += [line for e in explanations for line in e.record.decisions]
+    said += [f"{n}: {note}" for e in explanations for n, notes in zip(e.inputs.name, e.inputs.notes) for note in notes]  # noqa: B905
+    return "\n".join(text.wrap(text.clean(line), "    ", "  - ") for line in dict.fromkeys(said))
+
+
+def files(written: Sequence[Path]) -> str:
+    """The files, with the maps counted by their folder."""
+    maps = [p for p in written if p.parent.name == "maps"]
+    lines = [f"  {text.clean(str(p))}" for p in written if p not in maps]
+    if maps:
+        lines.append(f"  {text.clean(str(maps[0].parent))}/ ({len(maps)} PNG {'file' if len(maps) == 1 else 'files'})")
+    return click.style("wrote", bold=True) + "\n" + "\n".join(lines)
