@@ -335,7 +335,8 @@ class _Tape:
     def _visit(self, site: Site, tensor: Tensor) -> Tensor:
         lane, plan = self.lane, self.session.plan(site)
         if lane.where.into == site:
-            tensor = plan.put(tensor.detach(), self.leaf if self.leaf is not None else self.rows.build())
+            entering = self.leaf if self.leaf is not None else self.rows.build()
+            tensor = plan.put(tensor.detach(), entering.clone())  # the model may go on in place
         edit = lane.where.edit
         if edit is not None and edit.site == site:
             tensor = plan.put(tensor, edit.change(plan.take(tensor), self.rows.k()))
