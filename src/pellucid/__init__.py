@@ -22,19 +22,69 @@ if TYPE_CHECKING:
     from pellucid.core.explanation import Explanation as Explanation
     from pellucid.core.explanation import Explanations as Explanations
     from pellucid.core.explanation import Kind as Kind
+    from pellucid.core.site import Site as Site
+    from pellucid.core.store import load as _load
+    from pellucid.core.store import save as save
+    from pellucid.core.target import Class as Class
+    from pellucid.core.target import Contrast as Contrast
+    from pellucid.core.target import Each as Each
+    from pellucid.core.target import Score as Score
+    from pellucid.core.target import Top as Top
+    from pellucid.core.target import Unit as Unit
+    from pellucid.methods.cam import GradCAM as GradCAM
+    from pellucid.methods.cam import GradCAMPlusPlus as GradCAMPlusPlus
+    from pellucid.methods.cam import HiResCAM as HiResCAM
+    from pellucid.methods.cam import LayerCAM as LayerCAM
+    from pellucid.methods.cam import XGradCAM as XGradCAM
+    from pellucid.methods.combinators import Integrate as Integrate
+    from pellucid.methods.combinators import Smooth as Smooth
+    from pellucid.methods.expected_gradients import ExpectedGradients as ExpectedGradients
+    from pellucid.methods.gradient import Gradient as Gradient
+    from pellucid.methods.gradient import InputXGradient as InputXGradient
+    from pellucid.methods.guided import Deconvnet as Deconvnet
+    from pellucid.methods.guided import GuidedBackprop as GuidedBackprop
+    from pellucid.methods.guided_grad_cam import GuidedGradCAM as GuidedGradCAM
+    from pellucid.methods.integrated_gradients import IntegratedGradients as IntegratedGradients
+    from pellucid.methods.internal import Conductance as Conductance
+    from pellucid.methods.internal import InternalInfluence as InternalInfluence
+    from pellucid.methods.occlusion import Occlusion as Occlusion
+    from pellucid.methods.smooth_grad import SmoothGrad as SmoothGrad
+    from pellucid.methods.smooth_grad import VarGrad as VarGrad
+    from pellucid.preprocess import Preprocess as Preprocess
+    from pellucid.views import panel as panel
+    from pellucid.views.report import write_report as _write_report
+
+    read, report = _load, _write_report
 
 # Names are fetched when they are first used: `pellucid --help` need not wait for torch.
 _HOMES = {
     "pellucid.api": ("wrap", "load", "explain", "compare", "plan", "layers", "cite"),
     "pellucid.core.explanation": ("Explanation", "Explanations", "Kind"),
+    "pellucid.core.site": ("Site",),
+    "pellucid.core.store": ("save", "load:read"),
+    "pellucid.core.target": ("Class", "Contrast", "Each", "Score", "Top", "Unit"),
+    "pellucid.methods.cam": ("GradCAM", "GradCAMPlusPlus", "HiResCAM", "LayerCAM", "XGradCAM"),
+    "pellucid.methods.combinators": ("Integrate", "Smooth"),
+    "pellucid.methods.expected_gradients": ("ExpectedGradients",),
+    "pellucid.methods.gradient": ("Gradient", "InputXGradient"),
+    "pellucid.methods.guided": ("Deconvnet", "GuidedBackprop"),
+    "pellucid.methods.guided_grad_cam": ("GuidedGradCAM",),
+    "pellucid.methods.integrated_gradients": ("IntegratedGradients",),
+    "pellucid.methods.internal": ("Conductance", "InternalInfluence"),
+    "pellucid.methods.occlusion": ("Occlusion",),
+    "pellucid.methods.smooth_grad": ("SmoothGrad", "VarGrad"),
+    "pellucid.preprocess": ("Preprocess",),
+    "pellucid.views": ("panel",),
+    "pellucid.views.report": ("write_report:report",),
 }
-_HOME = {name: home for home, names in _HOMES.items() for name in names}
+_HOME = {name.rpartition(":")[2]: (home, name.partition(":")[0]) for home, names in _HOMES.items() for name in names}
 _PARTS = ("images", "registry", "views", "zoo")
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        value = getattr(import_module(_HOME[name]), name)
+        home, known_as = _HOME[name]
+        value = getattr(import_module(home), known_as)
     elif name in _PARTS:
         value = import_module(f"pellucid.{name}")
     else:

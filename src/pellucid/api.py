@@ -15,13 +15,23 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from pellucid import images, registry, zoo
+from pellucid import images, registry, views, zoo
 from pellucid.adapters.torch import TorchModel
 from pellucid.adapters.torch.session import TorchSession
 from pellucid.core.ask import Attribution, Can
 from pellucid.core.cite import bibtex
 from pellucid.core.errors import InputError, NonFinite, ParameterError, TargetError, UnsupportedModel
-from pellucid.core.explanation import Check, Explanation, Explanations, Inputs, Passes, Prediction, Record, cat
+from pellucid.core.explanation import (
+    Check,
+    Explanation,
+    Explanations,
+    Inputs,
+    Passes,
+    Prediction,
+    Record,
+    cat,
+    show_with,
+)
 from pellucid.core.method import About, Method, is_method
 from pellucid.core.method import parameters as parameters_of
 from pellucid.core.plan import Plan
@@ -41,7 +51,7 @@ from pellucid.core.target import (
     ranked,
     width,
 )
-from pellucid.engine import Outcome, Task, run
+from pellucid.engine import Task, run
 from pellucid.engine.rehearsal import Rehearsal
 from pellucid.ops.reference import References
 from pellucid.preprocess import Preprocess
@@ -51,6 +61,8 @@ Progress = Callable[[int, int], None]
 DEFAULT = ("integrated_gradients", "grad_cam")
 WAVE = 256 * 2**20
 """Bytes of running results at once; inputs beyond it go in waves."""
+
+show_with(views.mime_bundle)  # explanations draw themselves in notebooks
 
 
 # -- models ----------------------------------------------------------------------------------------------------
@@ -579,4 +591,4 @@ def _counter(
     return counted
 
 
-__all__ = ["Outcome", "as_model", "cite", "compare", "explain", "layers", "load", "plan", "wrap"]
+__all__ = ["as_model", "cite", "compare", "explain", "layers", "load", "plan", "wrap"]
