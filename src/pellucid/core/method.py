@@ -67,9 +67,9 @@ def at_least(low: float, default: float, *, above: bool = False, most: float | N
     return field(default=default, metadata={"low": low, "above": above, "most": most})
 
 
-def one_of(default: str, *choices: str) -> Any:
+def one_of(*choices: str, default: str) -> Any:
     """A word out of a few."""
-    return field(default=default, metadata={"choices": (default, *choices)})
+    return field(default=default, metadata={"choices": choices})
 
 
 def param(default: Any = MISSING, *, says: str = "") -> Any:

@@ -25,8 +25,8 @@ class GradCAM:
     relu    set negative values to zero
     """
 
-    at: Any = param("auto")
-    relu: bool = param(True)
+    at: Any = param(default="auto")
+    relu: bool = param(default=True)
 
     async def explain(self, q: Query) -> Attribution:
         act, grad = await q.site(self.at)
@@ -41,8 +41,8 @@ class GradCAMPlusPlus:
     at, relu as in Grad-CAM. The paper's factor exp(s) scales the whole map of an image and is left out.
     """
 
-    at: Any = param("auto")
-    relu: bool = param(True)
+    at: Any = param(default="auto")
+    relu: bool = param(default=True)
 
     async def explain(self, q: Query) -> Attribution:
         act, grad = await q.site(self.at)
@@ -59,8 +59,8 @@ class XGradCAM:
     at, relu as in Grad-CAM. Channels whose activation sums to zero get no weight.
     """
 
-    at: Any = param("auto")
-    relu: bool = param(True)
+    at: Any = param(default="auto")
+    relu: bool = param(default=True)
 
     async def explain(self, q: Query) -> Attribution:
         act, grad = await q.site(self.at)
@@ -76,8 +76,8 @@ class HiResCAM:
     at, relu as in Grad-CAM.
     """
 
-    at: Any = param("auto")
-    relu: bool = param(True)
+    at: Any = param(default="auto")
+    relu: bool = param(default=True)
 
     async def explain(self, q: Query) -> Attribution:
         act, grad = await q.site(self.at)
@@ -91,8 +91,8 @@ class LayerCAM:
     at, relu as in Grad-CAM.
     """
 
-    at: Any = param("auto")
-    relu: bool = param(True)
+    at: Any = param(default="auto")
+    relu: bool = param(default=True)
 
     async def explain(self, q: Query) -> Attribution:
         act, grad = await q.site(self.at)

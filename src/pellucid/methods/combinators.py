@@ -22,10 +22,10 @@ class Smooth:
     """
 
     method: Any = param()
-    samples: int = at_least(2, 16)
-    spread: float = at_least(0.0, 0.15)
-    statistic: str = one_of("mean", "square", "variance")
-    seed: int = param(0)
+    samples: int = at_least(2, default=16)
+    spread: float = at_least(0.0, default=0.15)
+    statistic: str = one_of("mean", "square", "variance", default="mean")
+    seed: int = param(default=0)
 
     async def explain(self, q: Query) -> Attribution:
         inner = _method(self.method)
@@ -49,10 +49,10 @@ class Integrate:
     """
 
     method: Any = param()
-    steps: int = at_least(1, 16)
-    baseline: Any = param("black")
-    rule: str = one_of("gauss_legendre", "midpoint", "trapezoid", "left", "right")
-    times_input: bool = param(False)
+    steps: int = at_least(1, default=16)
+    baseline: Any = param(default="black")
+    rule: str = one_of("gauss_legendre", "midpoint", "trapezoid", "left", "right", default="gauss_legendre")
+    times_input: bool = param(default=False)
 
     async def explain(self, q: Query) -> Attribution:
         inner = _method(self.method)

@@ -33,10 +33,10 @@ class ExpectedGradients:
     seed       start of the draws
     """
 
-    samples: int = at_least(2, 64)
-    baselines: Any = param(("black", "white", "blur", "noise"))
-    spread: float = at_least(0.0, 0.0)
-    seed: int = param(0)
+    samples: int = at_least(2, default=64)
+    baselines: Any = param(default=("black", "white", "blur", "noise"))
+    spread: float = at_least(0.0, default=0.0)
+    seed: int = param(default=0)
 
     async def explain(self, q: Query) -> Attribution:
         backgrounds = torch.stack([q.baseline(b) for b in _many(self.baselines)])

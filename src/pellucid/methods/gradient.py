@@ -21,7 +21,7 @@ class Gradient:
     at      a layer: the gradient with respect to its activation; None for the input
     """
 
-    at: Any = param(None)
+    at: Any = param(default=None)
 
     async def explain(self, q: Query) -> Attribution:
         if self.at is None:
@@ -43,7 +43,7 @@ class InputXGradient:
     at      a layer: its activation times the gradient there; None for the input
     """
 
-    at: Any = param(None)
+    at: Any = param(default=None)
 
     async def explain(self, q: Query) -> Attribution:
         if self.at is None:

@@ -28,7 +28,7 @@ class GuidedBackprop:
     at      a layer: the guided signal there; None for the input
     """
 
-    at: Any = param(None)
+    at: Any = param(default=None)
 
     async def explain(self, q: Query) -> Attribution:
         return await _signal(q, self.at, Where(rule=Guided()))
@@ -41,7 +41,7 @@ class Deconvnet:
     at      a layer: the signal there; None for the input
     """
 
-    at: Any = param(None)
+    at: Any = param(default=None)
 
     async def explain(self, q: Query) -> Attribution:
         return await _signal(q, self.at, Where(rule=Deconv()))

@@ -25,8 +25,8 @@ class GuidedGradCAM:
     upsample  how the map is enlarged
     """
 
-    at: Any = param("auto")
-    upsample: str = one_of("bilinear", "nearest")
+    at: Any = param(default="auto")
+    upsample: str = one_of("bilinear", "nearest", default="bilinear")
 
     async def explain(self, q: Query) -> Attribution:
         signal, (act, grad) = await together(q.grad(where=Where(rule=Guided())), q.site(self.at))

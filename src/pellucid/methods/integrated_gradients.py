@@ -35,12 +35,12 @@ class IntegratedGradients:
     at         a layer: the path runs between its activations at baseline and input, with the input itself in place
     """
 
-    steps: int = at_least(1, 32)
-    baseline: Any = param("black")
-    rule: str = one_of("gauss_legendre", "midpoint", "trapezoid", "left", "right")
-    tolerance: float | None = param(None)
-    max_steps: int = at_least(1, 512)
-    at: Any = param(None)
+    steps: int = at_least(1, default=32)
+    baseline: Any = param(default="black")
+    rule: str = one_of("gauss_legendre", "midpoint", "trapezoid", "left", "right", default="gauss_legendre")
+    tolerance: float | None = param(default=None)
+    max_steps: int = at_least(1, default=512)
+    at: Any = param(default=None)
 
     async def explain(self, q: Query) -> Attribution:
         ends = await self._ends(q)

@@ -26,9 +26,9 @@ class Conductance:
     baseline  start of the line, in pixel units
     """
 
-    at: Any = param("auto")
-    steps: int = at_least(1, 32)
-    baseline: Any = param("black")
+    at: Any = param(default="auto")
+    steps: int = at_least(1, default=32)
+    baseline: Any = param(default="black")
 
     async def explain(self, q: Query) -> Attribution:
         b = q.baseline(self.baseline)
@@ -45,10 +45,10 @@ class InternalInfluence:
     at, steps, baseline as in Conductance; rule as in IntegratedGradients
     """
 
-    at: Any = param("auto")
-    steps: int = at_least(1, 32)
-    baseline: Any = param("black")
-    rule: str = one_of("gauss_legendre", "midpoint", "trapezoid", "left", "right")
+    at: Any = param(default="auto")
+    steps: int = at_least(1, default=32)
+    baseline: Any = param(default="black")
+    rule: str = one_of("gauss_legendre", "midpoint", "trapezoid", "left", "right", default="gauss_legendre")
 
     async def explain(self, q: Query) -> Attribution:
         t, w = RULES[self.rule](self.steps)

@@ -29,9 +29,9 @@ class Occlusion:
     fill    what a hidden window shows, in pixel units
     """
 
-    window: Any = param(None)
-    stride: Any = param(None)
-    fill: Any = param("gray")
+    window: Any = param(default=None)
+    stride: Any = param(default=None)
+    fill: Any = param(default="gray")
 
     async def explain(self, q: Query) -> Attribution:
         if q.x.ndim != 4:

@@ -27,11 +27,11 @@ class SmoothGrad:
     seed         start of the noise; the draws are the same for every image and method
     """
 
-    samples: int = at_least(1, 32)
-    spread: float = at_least(0.0, 0.15)
-    statistic: str = one_of("mean", "square", "variance")
-    times_input: bool = param(False)
-    seed: int = param(0)
+    samples: int = at_least(1, default=32)
+    spread: float = at_least(0.0, default=0.15)
+    statistic: str = one_of("mean", "square", "variance", default="mean")
+    times_input: bool = param(default=False)
+    seed: int = param(default=0)
 
     async def explain(self, q: Query) -> Attribution:
         if self.times_input and self.statistic != "mean":
@@ -53,9 +53,9 @@ class VarGrad:
     samples, spread, seed as in SmoothGrad, whose gradients are shared.
     """
 
-    samples: int = at_least(2, 32)
-    spread: float = at_least(0.0, 0.15)
-    seed: int = param(0)
+    samples: int = at_least(2, default=32)
+    spread: float = at_least(0.0, default=0.15)
+    seed: int = param(default=0)
 
     async def explain(self, q: Query) -> Attribution:
         g: Moment = await q.grad(Around(q.x, q.std(self.spread), self.samples, self.seed), Moments())
