@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date as Date
 from pathlib import Path
@@ -75,9 +75,9 @@ def render(
 class Pictures:
     """Addresses of the pictures by id, and the styles that hold photos and palettes once for all their uses."""
 
-    photo: dict[str, str]
-    layer: dict[str, str]
-    thumbnail: dict[str, str]
+    photo: Mapping[str, str]
+    layer: Mapping[str, str]
+    thumbnail: Mapping[str, str]
     style: str
 
     @property
@@ -99,10 +99,11 @@ def _drawn(them: Sequence[Explanation], budget: int) -> tuple[Facts, Pictures, s
         pictures = _pictures(page, side)
     if side == LARGEST:
         return page, pictures, ""
-    return page, pictures, (
+    said = (
         f"Pictures in full would take {full / 1e6:.0f} MB. They are drawn with at most {side} pixels a side and take "
         f"{pictures.bytes / 1e6:.1f} MB; the numbers in the text are those of the full maps."
     )
+    return page, pictures, said
 
 
 def _pictures(page: Facts, side: int) -> Pictures:
@@ -150,9 +151,7 @@ def _map_data(photo: str, model: str, m: Map) -> dict[str, object]:
         "kind": row.kind.value,
         "palette": None if m.layer is None else m.layer.palette,
         "scale": None if m.layer is None else list(m.layer.drawn.scale),
-        "checks": [
-            {"name": c.name, "value": c.value[0], "passed": c.passed[0], "limit": c.limit} for c in row.checks
-        ],
+        "checks": [{"name": c.name, "value": c.value[0], "passed": c.passed[0], "limit": c.limit} for c in row.checks],
         "alt": m.alt,
     }
 

@@ -9,10 +9,12 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from pellucid.core.explanation import Explanation, Kind
-from pellucid.core.method import CATALOGUE
+from pellucid.core.method import CATALOGUE, jsonable
 from pellucid.core.words import WORDS
 from pellucid.views.drawing import look_of
 from pellucid.views.legend import MEANING, sentence
+
+UNKNOWN = "Its equation is not shown: this method was not loaded when the report was written."
 
 Pieces = tuple[tuple[str, bool], ...]
 """Runs of text; True for a subscript."""
@@ -46,6 +48,14 @@ AXIOMS = {
     "efficiency": "efficiency: the values add up to the score, exactly",
 }
 """Properties that a method declares and that are tested, in words."""
+
+CHECKS = {"degenerate": "range of values"}
+"""Names of checks that would mislead beside a number."""
+
+
+def check_title(name: str) -> str:
+    """A check's name, for people."""
+    return CHECKS.get(name, name.replace("_", " "))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +105,7 @@ def card(number: int, variant: str, uses: Sequence[Explanation]) -> Card:
         source=source,
         remarks=doc.remarks,
         limits=(LIMITS[e.kind],),
-        keeps=() if about is None else tuple(AXIOMS.get(k, k.replace("_", " ")) for k in sorted(about.keeps)),
+        keeps=() if about is None else tuple(AXIOMS.get(str(k), str(k).replace("_", " ")) for k in sorted(about.keeps)),
         settings=tuple(_setting(e.record.method, name, value, doc.lines) for name, value in e.record.params.items()),
         checks=_checks(uses),
         cite=e.record.cite,
@@ -132,7 +142,7 @@ class _Doc:
 
 def _documented(name: str) -> _Doc:
     if name not in CATALOGUE:
-        return _Doc(("", ""), {}, ())
+        return _Doc(("", ""), {}, (UNKNOWN,))
     known = {f.name for f in fields(CATALOGUE[name])}
     first, _, rest = (inspect.getdoc(CATALOGUE[name]) or "").partition("\n")
     lines: dict[str, str] = {}
@@ -182,12 +192,8 @@ def _setting(method: str, name: str, value: object, lines: Mapping[str, str]) ->
         value=written(value),
         meaning=lines.get(name, meaning) if value is None else meaning,
         unit=word.unit if word else "",
-        default=field is not None and written(value) == written(_plain(field.default)),
+        default=field is None or value == jsonable(field.default),
     )
-
-
-def _plain(value: object) -> object:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def written(value: object) -> str:
@@ -206,6 +212,4 @@ def _checks(uses: Sequence[Explanation]) -> tuple[tuple[str, str, str], ...]:
         for check in e.checks:
             passed.setdefault(check.name, []).extend(check.passed)
             says[check.name] = check.says
-    return tuple(
-        (name.replace("_", " "), f"passed {sum(each)} of {len(each)}", says[name]) for name, each in passed.items()
-    )
+    return tuple((check_title(name), f"passed {sum(each)} of {len(each)}", says[name]) for name, each in passed.items())

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pellucid.core.explanation import CHANNEL, HEIGHT, WIDTH, Check, Explanation, ModelCard
 from pellucid.views.grid import variants
-from pellucid.views.report.cards import KINDS, Card, card, colours_of
+from pellucid.views.report.cards import KINDS, Card, card, check_title, colours_of
 from pellucid.views.report.layers import Layer, layer
 from pellucid.views.words import describe, number, percent, strength
 
@@ -18,9 +18,6 @@ Mark = Literal["passed", "near", "failed"]
 
 _NEAR = 0.1
 """A passed check whose value is within this fraction of its limit is amber."""
-_TITLES = {"degenerate": "range of values"}
-"""Names of checks that would mislead beside a number."""
-_OUTPUTS = {"logit": "logit", "probability": "probability", "log_probability": "log probability", "margin": "margin"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,7 +244,7 @@ def check_chip(check: Check) -> Chip:
     """The first row of a check: red if it failed, amber if it passed close to its limit, else green."""
     value, passed, limit = check.value[0], check.passed[0], check.limit
     near = passed and limit is not None and abs(value - limit) <= _NEAR * abs(limit)
-    text = f"{_TITLES.get(check.name, check.name.replace('_', ' '))} {number(value)}"
+    text = f"{check_title(check.name)} {number(value)}"
     return Chip(
         mark="failed" if not passed else "near" if near else "passed",
         word="failed" if not passed else "close to its limit" if near else "passed",
@@ -259,7 +256,7 @@ def check_chip(check: Check) -> Chip:
 def _told(row: Explanation, note: str) -> Iterable[tuple[str, str]]:
     """Terms and what is to be said of them."""
     t = row.target
-    yield "Explained", f"{_OUTPUTS.get(t.output, t.output)} of {t.name[0]}: {number(t.score[0])}"
+    yield "Explained", f"{t.output.replace('_', ' ')} of {t.name[0]}: {number(t.score[0])}"
     yield "Measured at", "the input" if row.record.at is None else f"layer {row.record.at}"
     if _is_map(row):
         yield "Grid", " × ".join(str(row.values.shape[row.dims.index(axis)]) for axis in (HEIGHT, WIDTH)) + " places"

@@ -20,7 +20,12 @@ from pellucid.views.palette import palette
 from pellucid.views.picture import Picture
 
 THUMBNAIL = 56
+"""Side on the page; twice as many pixels are kept."""
 JPEG_QUALITY = 88
+ROOM = 32
+"""Levels of 255 within which a channel of the ground counts as being at its end."""
+SHINE = 0.55
+"""How much of the grey photo is seen below a map, the rest being the palette's ground; the style says the same."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,12 +55,13 @@ class Layer:
         return _paletted(self.index, veil(self.palette))
 
     def thumbnail(self, photo: Tensor | None) -> bytes:
-        """The map over the grey photo, small, as PNG."""
+        """The map over the grey photo, small, as JPEG."""
         image = Image.open(BytesIO(self.png())).convert("RGBA")
         image.thumbnail((THUMBNAIL * 2, THUMBNAIL * 2), Image.Resampling.BOX)
         below = Image.new("RGBA", image.size, (*veil(self.palette).ground, 255))
         if photo is not None:
-            below.paste(Image.fromarray(photo.numpy()).convert("L").resize(image.size))
+            grey = Image.fromarray(photo.numpy()).convert("L").resize(image.size).convert("RGBA")
+            below = Image.blend(below, grey, SHINE)
         out = BytesIO()
         below.alpha_composite(image)
         below.convert("RGB").save(out, "JPEG", quality=82)
@@ -64,14 +70,23 @@ class Layer:
 
 @cache
 def veil(name: str) -> Veil:
-    """p = (1 − α) g + α c with the smallest α that keeps c a colour; p the palette, g its colour for "nothing"."""
+    """p = (1 − α) g + α c with the smallest α that keeps c a colour; p the palette, g its colour for "nothing".
+
+    α never falls on the way out from g. A channel of g that is nearly at its end (white, or black) has no say in α: it
+    would be driven by the palette's rounding. The equation then holds within that channel's room, a few levels of 255.
+    """
     table = palette(name)
     p = table.table.double()
-    g = p[round(table.neutral * 255 + 1e-6)]
+    middle = 128 if table.diverging else 0
+    g = p[middle]
     d = p - g
     room = torch.where(d > 0, 255 - g, g)
-    need = torch.where(d == 0, d, d.abs() / room.clamp(min=1e-9)).amax(1).clamp(0, 1)
-    alpha = (need * 255).ceil()
+    need = torch.where(room < ROOM, 0.0, d.abs() / room.clamp(min=1)).amax(1).clamp(0, 1)
+    below, above = (
+        need[:middle].flip(0).cummax(0).values.flip(0) if middle else need[:0],
+        need[middle:].cummax(0).values,
+    )
+    alpha = (torch.cat([below, above]) * 255).ceil()
     colour = g + d * torch.where(alpha > 0, 255 / alpha.clamp(min=1), alpha)[:, None]
     red, green, blue = (int(v) for v in g)
     return Veil(colour.round().clamp(0, 255).to(torch.uint8), alpha.to(torch.uint8), (red, green, blue))
