@@ -135,7 +135,7 @@ def as_model(model: TorchModel | nn.Module | str) -> TorchModel:
 def explain(
     model: TorchModel | nn.Module | str,
     inputs: Any,
-    methods: str | Method | type[Any] | Iterable[str | Method | type[Any]] = DEFAULT,
+    methods: str | Explains | type[Any] | Iterable[str | Explains | type[Any]] = DEFAULT,
     *,
     target: Asked = None,
     versus: Asked = None,

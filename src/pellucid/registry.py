@@ -11,7 +11,7 @@ from typing import Any
 
 from pellucid import methods as _methods
 from pellucid.core.errors import ParameterError, nearest
-from pellucid.core.method import CATALOGUE, Method, is_method
+from pellucid.core.method import CATALOGUE, Explains, Method, is_method
 from pellucid.core.words import WORDS
 
 for _module in pkgutil.iter_modules(_methods.__path__):
@@ -67,13 +67,13 @@ def find(name: str) -> type[Any]:
         near = nearest(plain, [*CATALOGUE, *SHORT, *GROUPS])
         raise ParameterError(
             f"no method {name!r}",
-            "a method's name, as in pellucid.methods()",
+            "a method's name; `pellucid methods` lists them",
             f"perhaps {near}" if near else f"one of {', '.join(CATALOGUE)}",
         )
     return CATALOGUE[known]
 
 
-def make(what: str | type[Any] | Method, params: Mapping[str, Any] | None = None) -> Method:
+def make(what: str | type[Any] | Explains, params: Mapping[str, Any] | None = None) -> Method:
     """A method from a name, a class or an instance; params given as text are read by the type of the default.
 
     Raises ParameterError for an unknown method or parameter, and for values out of range.

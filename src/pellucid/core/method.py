@@ -37,6 +37,12 @@ class About:
     summary: str
 
 
+class Explains(Protocol):
+    """What a checker sees of a method: `explain`, which awaits questions. The decorator adds the rest."""
+
+    async def explain(self, q: Query) -> Attribution: ...
+
+
 class Method(Protocol):
     """Parameters, and `explain`, which awaits questions."""
 
