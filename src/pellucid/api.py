@@ -32,7 +32,7 @@ from pellucid.core.explanation import (
     cat,
     show_with,
 )
-from pellucid.core.method import About, Method, is_method
+from pellucid.core.method import About, Explains, Method, is_method
 from pellucid.core.method import parameters as parameters_of
 from pellucid.core.plan import Plan
 from pellucid.core.site import AUTO
@@ -489,7 +489,7 @@ def _entry(
         record=record,
         checks=(*(check.of(t) for check in a.checks), *_checks(values, a.std_error, t)),
         std_error=None if a.std_error is None else a.std_error[t],
-        extras=a.extras,
+        extras={name: extra[t] for name, extra in a.extras.items()},
     )
 
 
