@@ -4,6 +4,7 @@
 # pyright: reportPrivateUsage=false
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ def fold(twin: nn.Module, pairs: Sequence[tuple[str, str]]) -> tuple[nn.Module, 
     """A copy in which every pair (layer, norm) is one layer, and the names of the layers that were changed.
 
     w' = w γ/√(σ² + ε) per output channel, b' = (b − μ) γ/√(σ² + ε) + β
+
+    Layers whose weight is computed whenever it is read (weight-norm, spectral norm) are left as they are.
     """
     folded = again(twin)
     changed: list[str] = []
@@ -26,7 +29,7 @@ def fold(twin: nn.Module, pairs: Sequence[tuple[str, str]]) -> tuple[nn.Module, 
         layer: Any = folded.get_submodule(layer_name)
         norm: Any = folded.get_submodule(norm_name)
         rest = _rest(norm)
-        if rest is None or norm.running_mean is None or norm.running_var is None:
+        if rest is None or norm.running_mean is None or norm.running_var is None or "weight" not in layer._parameters:
             continue
         scale = torch.rsqrt(norm.running_var.double() + norm.eps)
         if norm.weight is not None:
@@ -50,7 +53,7 @@ def _rest(norm: nn.Module) -> nn.Module | None:
         return nn.Identity()
     drop, act = getattr(norm, "drop", None), getattr(norm, "act", None)
     if type(norm).__name__ == "BatchNormAct2d" and isinstance(drop, nn.Module) and isinstance(act, nn.Module):
-        return nn.Sequential(drop, act)
+        return nn.Sequential(OrderedDict(drop=drop, act=act))  # under the names they had, which sites may use
     return None
 
 

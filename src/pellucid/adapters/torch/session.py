@@ -339,7 +339,7 @@ class _Tape:
             tensor = plan.put(tensor.detach(), entering.clone())  # the model may go on in place
         edit = lane.where.edit
         if edit is not None and edit.site == site:
-            tensor = plan.put(tensor, edit.change(plan.take(tensor), self.rows.k()))
+            tensor = plan.put(tensor, edit.change(plan.take(tensor), self.rows.k())).clone()
         if site in lane.slopes and not tensor.requires_grad:
             tensor = tensor.detach().requires_grad_(True)  # nothing below needs a graph: backward stops here
         if site in lane.sites:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,11 +142,12 @@ class _Eye(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
+        if self.made_by and first_tensor(out) is not None:
+            for tensor in _tensors((args, kwargs)):
+                if id(tensor) in self.made_by:
+                    self.read[id(tensor)] = self.read.get(id(tensor), 0) + 1
         if not isinstance(out, Tensor) or getattr(func, "__name__", "") == "__get__":
             return out
-        for arg in args:
-            if isinstance(arg, Tensor) and id(arg) in self.made_by:
-                self.read[id(arg)] = self.read.get(id(arg), 0) + 1
         size = out.numel() * out.element_size()
         if not any(isinstance(a, Tensor) and a.data_ptr() == out.data_ptr() for a in args):
             self.bytes_all += size
@@ -176,7 +177,7 @@ class _Eye(TorchFunctionMode):
                 self.convolutions += 1
                 if isinstance(module, nn.Conv2d) and module.kernel_size == module.stride and max(module.stride) > 2:
                     self.patches.append((int(first.shape[-2]), int(first.shape[-1])))
-            if isinstance(module, (*CONVS, nn.Linear)):
+            if isinstance(module, CONVS) or (isinstance(module, nn.Linear) and first.ndim == 2):
                 self.made_by[id(first)] = name
                 self.kept.append(first)
 
@@ -195,7 +196,9 @@ class _Eye(TorchFunctionMode):
         return self.patches[0] if self.patches and self.patches[0] < image else None
 
     def head(self, out: Tensor) -> int | None:
-        """The number of the softmax call whose result is the model's output."""
+        """The number of the softmax call whose result is the model's output, over its classes."""
+        if not bool((out.sum(1) - 1).abs().max() < 1e-2):
+            return None
         for i, made in enumerate(self.softmaxes):
             if made is out or (made.data_ptr() == out.data_ptr() and made.shape == out.shape):
                 return i
@@ -203,6 +206,17 @@ class _Eye(TorchFunctionMode):
 
     def last_is_sigmoid(self, out: Tensor) -> bool:
         return any(made.data_ptr() == out.data_ptr() and made.shape == out.shape for made in self.sigmoids)
+
+
+def _tensors(nested: Any) -> Iterator[Tensor]:
+    """All tensors in nested tuples, lists and mappings."""
+    if isinstance(nested, Tensor):
+        yield nested
+    elif isinstance(nested, (tuple, list)):
+        for one in nested:
+            yield from _tensors(one)
+    elif isinstance(nested, dict):
+        yield from _tensors(tuple(nested.values()))
 
 
 def first_tensor(out: Any) -> Tensor | None:
