@@ -1,0 +1,178 @@
+"""The rows of the table: which methods, models and peers are compared, and which differences are known and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+from tests.peers import with_captum, with_grad_cam
+from tests.peers.models import BUNDLED, CASES, TRANSFORMERS, Case, case, distance, plain, twin_case
+from tests.peers.with_captum import Compared
+from torch import Tensor
+
+import pellucid
+from pellucid.core.errors import RuleError
+
+TOLERANCE = 1e-6
+PEERS: dict[str, dict[str, Compared]] = {"Captum": with_captum.COMPARED, "pytorch-grad-cam": with_grad_cam.COMPARED}
+GUIDED = ("Guided Backpropagation", "Deconvnet", "Guided Grad-CAM")
+LAYER_PATH = "Integrated Gradients at a layer"
+TWINS: dict[str, tuple[tuple[str, ...], str]] = {
+    BUNDLED: (GUIDED, "ReLU6 as a subclass of nn.ReLU"),
+    "densenet121": ((*GUIDED, LAYER_PATH), "last ReLU as a module, out of place"),
+    **dict.fromkeys(TRANSFORMERS, (("Grad-CAM",), "tokens laid out as a picture")),
+}
+"""Methods that are also compared with Captum on a twin: the same function, written so that Captum understands it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A difference that stays: where, why, and the test in test_differences.py that shows who is right."""
+
+    peer: str
+    methods: tuple[str, ...]
+    models: tuple[str, ...]
+    reason: str
+    proof: str
+
+
+ALL = tuple(CASES)
+KNOWN = (
+    Known(
+        "Captum",
+        GUIDED,
+        (BUNDLED,),
+        "Captum changes nn.ReLU only; on ReLU6 it returns the plain gradient without a word.",
+        "test_relu6_has_the_guided_backward_written_by_hand",
+    ),
+    Known(
+        "Captum",
+        GUIDED,
+        ("densenet121",),
+        "Captum does not see the functional ReLU in which DenseNet ends.",
+        "test_modules_or_functions_make_no_difference",
+    ),
+    Known(
+        "Captum",
+        GUIDED,
+        TRANSFORMERS,
+        "The rule has no meaning without a rectifier: refused here, the plain gradient in Captum.",
+        "test_without_a_rectifier_there_is_no_guided_backward",
+    ),
+    Known(
+        "Captum",
+        ("Integrated Gradients, trapezoid",),
+        ALL,
+        "Captum's trapezoid weights add up to (n − 1)/n.",
+        "test_trapezoid_is_complete_on_a_linear_model",
+    ),
+    Known(
+        "Captum",
+        ("Conductance",),
+        tuple(name for name in ALL if name != "resnet18"),  # there the score is linear in the layer
+        "Captum sums over left ends; here the two ends of a step are averaged.",
+        "test_conductance_is_complete_where_the_score_is_quadratic",
+    ),
+    Known(
+        "Captum",
+        ("Occlusion, windows that do not fit evenly",),
+        ALL,
+        "Captum cuts the last window off at the edge; here it is moved in, so that all windows hide as much.",
+        "test_equal_pixels_get_equal_occlusion",
+    ),
+    Known(
+        "Captum",
+        (LAYER_PATH,),
+        ("densenet121",),
+        "Captum raises an error, for the model goes on in place behind the layer.",
+        "test_modules_or_functions_make_no_difference",
+    ),
+    Known(
+        "Captum",
+        ("Grad-CAM",),
+        TRANSFORMERS,
+        "Captum takes the tokens for channels and returns no picture.",
+        "test_token_grid_is_found_without_help",
+    ),
+    Known(
+        "pytorch-grad-cam",
+        ("Grad-CAM++",),
+        ALL,
+        "The peer adds ε = 10⁻⁶ to a denominator of the order of the squared gradient.",
+        "test_cams_do_not_depend_on_the_scale_of_features",
+    ),
+    Known(
+        "pytorch-grad-cam",
+        ("Grad-CAM", "Grad-CAM++ of 10⁸ × logit", "XGrad-CAM"),
+        ("densenet121",),
+        "The peer keeps an alias of the activation, which the model's in-place ReLU then overwrites.",
+        "test_in_place_or_not_makes_no_difference",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One comparison."""
+
+    peer: str
+    method: str
+    model: str
+    twin: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.peer}: {self.method}: {self.model}{': twin' if self.twin else ''}"
+
+    @property
+    def case(self) -> Case:
+        return twin_case(self.model) if self.twin else case(self.model)
+
+    @property
+    def known(self) -> Known | None:
+        if self.twin:
+            return None
+        hits = [k for k in KNOWN if k.peer == self.peer and self.method in k.methods and self.model in k.models]
+        return hits[0] if hits else None
+
+    def measure(self) -> float | str:
+        """The largest relative difference, or in words why there is none."""
+        ours = our_maps(self.model)[self.method]
+        try:
+            theirs = PEERS[self.peer][self.method].theirs(self.case)
+        except RuntimeError:
+            return "the peer fails"
+        if ours is None:
+            return "refused here"
+        return "other shape" if ours.shape != theirs.shape else distance(ours, theirs)
+
+
+def every() -> Iterator[Row]:
+    """All rows, in the order of the table."""
+    for peer, compared in PEERS.items():
+        for method in compared:
+            for model in CASES:
+                yield Row(peer, method, model)
+                methods, says = TWINS.get(model, ((), ""))
+                if peer == "Captum" and method in methods:
+                    yield Row(peer, method, model, says)
+
+
+@cache
+def our_maps(model: str) -> dict[str, Tensor | None]:
+    """Our maps by title, all methods of one target in one call; None where we refuse."""
+    c, handle = case(model), plain(case(model).module)
+    maps: dict[str, Tensor | None] = {}
+    together: dict[str, Compared] = {}
+    for title, compared in {k: v for some in PEERS.values() for k, v in some.items()}.items():
+        if compared.target is not None or (title in GUIDED and model in TRANSFORMERS):
+            target = c.target if compared.target is None else compared.target(c)
+            try:
+                maps[title] = pellucid.explain(handle, c.x, compared.ours(c), target=target, output="logit")[0].values
+            except RuleError:
+                maps[title] = None
+        else:
+            together[title] = compared
+    got = pellucid.explain(handle, c.x, [one.ours(c) for one in together.values()], target=c.target, output="logit")
+    maps.update((title, e.values) for title, e in zip(together, got, strict=True))
+    return maps
