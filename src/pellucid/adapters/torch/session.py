@@ -4,6 +4,7 @@
 # pyright: reportPrivateUsage=false
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -63,6 +64,7 @@ class TorchSession:
         self.emits, self.outputs = ready.facts.emits, ready.facts.outputs
         self.verification, self._decisions = verification, list(decisions)
         self._plans: dict[Site, Plan] = {}
+        self._noted: set[object] = set()
 
     # -- sites -----------------------------------------------------------------------------------------------
 
@@ -201,7 +203,18 @@ class TorchSession:
             answer = self._backward(explained, out, leaf, tape, lane, rows.graded)
         if seen is not None:
             seen.verify()
+            self._note(seen)
         return answer
+
+    def _note(self, seen: Intercept) -> None:
+        """Say once per rule what it served, and which activations kept their ordinary gradient."""
+        if seen.rules in self._noted:
+            return
+        self._noted.add(seen.rules)
+        audit = seen.audit
+        met = Counter(f"{entry.operator} in {entry.layer or 'the model'}" for entry in audit.unruled)
+        kept = f"; no rule for {', '.join(list(met)[:6])}: plain gradient there" if met else ""
+        self._decisions.append(f"{audit.rules}: {len(audit.served)} rectifiers follow the rule{kept}")
 
     def _forward(self, net: nn.Module, x: Tensor, tape: _Tape) -> Tensor:
         if net is self.ready.prepared and x.ndim == 4:
