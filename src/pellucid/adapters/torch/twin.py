@@ -31,40 +31,54 @@ def unwrap(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
 class Watch:
     """Notices when a module is no longer what it was: its tree, attributes and hooks, its tensors and their versions.
 
-    Made once per twin; `same` is asked at every call and compares dictionaries at the speed of C.
+    Made once per twin; `same` is asked at every call and compares dictionaries at the speed of C. What it cannot see
+    is a change inside an attribute that is a list, a mapping or an object of the user's own, and one through `.data`,
+    which torch does not count.
     """
 
-    __slots__ = ("held", "hooks", "plain", "tensors", "trees")
+    __slots__ = ("attributes", "held", "objects", "tables", "tensors")
 
     def __init__(self, module: nn.Module) -> None:
         every = list(module.modules())
-        self.trees = [(each._modules, dict(each._modules)) for each in every]
-        self.plain = [(each.__dict__, _plain(each)) for each in every]
-        self.hooks = [(hooks, len(hooks)) for each in every for hooks in (each._forward_hooks, each._forward_pre_hooks)]
-        self.held = [(held, [*map(id, held.values())]) for e in every for held in (e._parameters, e._buffers) if held]
-        found = (t for held, _ in self.held for t in held.values() if t is not None and not t.is_inference())
-        self.tensors = [(t, t._version, t.data_ptr()) for t in found]
+        tables = [table for each in every for table in (each._modules, *(each.__dict__[name] for name in HOOKS))]
+        self.tables = [(table, [*table.items()]) for table in tables]
+        self.attributes = [(each.__dict__, _plain(each)) for each in every]
+        self.objects = [(each, name, value) for each in every for name, value in _objects(each)]
+        holders = [held for each in every for held in (each._parameters, each._buffers)]
+        self.held = [(held, [*map(id, held.values())]) for held in holders]
+        found = [t for held in holders for t in held.values()] + [value for _, _, value in self.objects]
+        tensors = [t for t in found if isinstance(t, Tensor) and not t.is_inference() and t.layout is torch.strided]
+        self.tensors = [(t, t._version, t.data_ptr()) for t in tensors]
 
     def same(self) -> bool:
         """Whether nothing has changed."""
         return (
             all(t._version == version and t.data_ptr() == place for t, version, place in self.tensors)
-            and all(now == then for now, then in self.trees)
-            and all(len(now) == then for now, then in self.hooks)
+            and all([*now.items()] == then for now, then in self.tables)
             and all([*map(id, now.values())] == then for now, then in self.held)
-            and all(then.items() <= now.items() for now, then in self.plain)
+            and all(then.items() <= now.items() for now, then in self.attributes)
+            and all(each.__dict__.get(name) is value for each, name, value in self.objects)
         )
 
 
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+KINDS = (int, float, str, bytes, type(None), torch.dtype, torch.device)
+OWN = frozenset({*nn.Module().__dict__, "_is_full_backward_hook", "_non_persistent_buffers_set"})
+"""What every module has."""
+
+
+def _compared(value: Any) -> bool:
+    """Whether an attribute can be compared by value: numbers, words, tuples of them."""
+    return isinstance(value, KINDS) or (isinstance(value, tuple) and all(isinstance(v, KINDS) for v in value))
+
+
 def _plain(module: nn.Module) -> dict[str, Any]:
-    """The attributes that can be compared: numbers, words, tuples of them."""
-    kinds = (int, float, str, bytes, type(None), torch.dtype, torch.device)
-    return {
-        name: value
-        for name, value in module.__dict__.items()
-        if name != "training"
-        and (isinstance(value, kinds) or (isinstance(value, tuple) and all(isinstance(v, kinds) for v in value)))
-    }
+    return {n: v for n, v in module.__dict__.items() if n not in OWN and _compared(v)}
+
+
+def _objects(module: nn.Module) -> list[tuple[str, Any]]:
+    """All other attributes of a module's own, which are compared by identity: functions, tensors, settings."""
+    return [(n, v) for n, v in module.__dict__.items() if n not in OWN and not _compared(v)]
 
 
 def make(module: nn.Module) -> nn.Module:
