@@ -168,6 +168,13 @@ def test_photos_of_one_name_stay_apart_and_questions_come_together():
     assert len({m.id for _, _, m in page.maps}) == len(page.maps) == 5
 
 
+def test_one_model_evaluated_in_two_ways_is_one_model():
+    e = planted(wave())
+    prepared = replace(e.record, title="Other", model=replace(e.record.model, evaluator="prepared"))
+    page = facts([e, replace(e, record=prepared)], 100)
+    assert len(page.models) == 1 and [len(q.maps) for p in page.photos for q in p.questions] == [2]
+
+
 def test_variants_of_a_method_have_cards_of_their_own():
     a, b = (
         replace(planted(wave()), record=replace(planted(wave()).record, title="IG", params={"steps": steps}))

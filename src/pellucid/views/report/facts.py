@@ -143,8 +143,9 @@ def facts(explanations: Sequence[Explanation], side: int) -> Facts:
     )
 
 
-def _identity(e: Explanation) -> tuple[str, str, str]:
-    return e.record.model.name, e.record.model.fingerprint, e.record.model.evaluator
+def _identity(e: Explanation) -> tuple[str, str]:
+    """Which model: the same one may have been evaluated in several ways."""
+    return e.record.model.name, e.record.model.fingerprint
 
 
 def _entries(e: Explanation, method: str, card_id: str) -> list[_Entry]:
