@@ -100,7 +100,7 @@ class TorchModel:
     @contextmanager
     def ready(self, x: Tensor) -> Generator[TorchSession]:
         """A session for rows like x. Modes, random states and the module are as before on any exit."""
-        before = Randomness.now() if self._draws else torch.get_rng_state()
+        before = Randomness.now()
         with (
             torch.inference_mode(False),
             torch.autocast(x.device.type, enabled=False),
@@ -109,14 +109,8 @@ class TorchModel:
             try:
                 yield self._session(net, x)
             finally:
-                if isinstance(before, Randomness):
+                if before.moved():
                     before.restore()
-                else:
-                    torch.set_rng_state(before)
-
-    @property
-    def _draws(self) -> bool:
-        return getattr(self._local, "draws", False)
 
     def _session(self, net: nn.Module, x: Tensor) -> TorchSession:
         key = (tuple(x.shape[1:]), x.dtype, x.device)
@@ -124,8 +118,6 @@ class TorchModel:
         spent = 0
         if key not in cache:
             cache[key], spent = self._prepare(net, x[:1])
-            if cache[key].facts.draws:
-                self._local.draws = True
         ready = cache[key]
         card: ModelCard | None = self._local.cards.get(key)
         if card is None:
@@ -245,7 +237,7 @@ def _borrowed(model: TorchModel) -> Generator[nn.Module]:
     local = model._local
     watch: twins.Watch | None = getattr(local, "watch", None)
     if watch is None or not watch.same():
-        local.ready, local.cards, local.draws = {}, {}, False
+        local.ready, local.cards = {}, {}
         try:
             local.twin = twins.make(model.module)
         except Exception as error:  # noqa: BLE001 - whatever a stranger's __deepcopy__ raises; the record says it
