@@ -245,7 +245,7 @@ def plan(
                 peak = max(peak, stand_in.peak)
                 low, high = (low + outcome.passes, high) if i == 0 else (low, high + outcome.passes)
                 if not lines:
-                    lines = outcome.groups
+                    lines = outcome.lines()
             for task in one:
                 apart += run(Rehearsal(session, wave.x, False), wave.x, [task], references).passes
             verification += session.verification

@@ -213,6 +213,7 @@ class Attribution:
     std_error: Tensor | None = None
     checks: tuple[RowCheck, ...] = ()
     extras: Mapping[str, Tensor] = field(default_factory=dict)
+    """Further tensors, [target, batch, ...]."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -249,7 +250,8 @@ def attribution(
 
     values: [target, batch, ...]; dims: names of the axes behind the batch, by default (channel, height, width) or
     the last ones of it that fit, else axis_1, axis_2 ...; at: the site where the values live, None for the input;
-    kind: when it differs from the method's; std_error: as values; checks: None entries are dropped.
+    kind: when it differs from the method's; std_error: as values; checks: None entries are dropped; extras: further
+    tensors, [target, batch, ...].
     """
     rest = values.ndim - 2
     usual = {0: (), 1: ("feature",), 2: (HEIGHT, WIDTH), 3: (CHANNEL, HEIGHT, WIDTH)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 import torch
@@ -30,7 +31,7 @@ class IntegratedGradients:
     steps      points on the line; the error that remains is in checks["completeness"]
     baseline   an input that carries no evidence, in pixel units; several in a tuple are averaged
     rule       how the integral is approximated
-    tolerance  None, or the largest completeness gap allowed: steps are doubled until no row is above it
+    tolerance  None, or the largest completeness gap allowed: a row's steps are doubled until it is not above it
     max_steps  where doubling ends
     at         a layer: the path runs between its activations at baseline and input, with the input itself in place
     """
@@ -45,24 +46,27 @@ class IntegratedGradients:
     async def explain(self, q: Query) -> Attribution:
         ends = await self._ends(q)
         where = Where() if self.at is None else Where(into=as_site(self.at))
-        steps = self.steps
+        steps, n, limit = self.steps, len(ends), inf if self.tolerance is None else self.tolerance
+        values = used = q.x.new_zeros(())
+        short = torch.ones(1, 1, dtype=torch.bool, device=q.x.device)
         while True:
             t, w = RULES[self.rule](steps)
-            n = len(ends)
             got = await together(
                 *(q.grad(Along(b, x, t), Weighted(w), where) for b, x in ends),
                 *(q.score(At(b), where=where) for b, _ in ends),
                 q.score(),
             )
-            values = _mean([(x - b) * slope for (b, x), slope in zip(ends, got[:n], strict=True)])
+            latest = _mean([(x - b) * slope for (b, x), slope in zip(ends, got[:n], strict=True)])
             difference = got[-1] - _mean(list(got[n:-1]))
-            short = self.tolerance is not None and bool((relative_gap(values, difference) > self.tolerance).any())
-            if not short or steps * 2 > self.max_steps:
+            # what is good enough stays: no row and no target depends on how long the others take
+            values = torch.where(short.view(*short.shape, *(1,) * (latest.ndim - 2)), latest, values)
+            used = torch.where(short, steps, used).expand_as(difference)
+            short = relative_gap(values, difference) > limit
+            if steps * 2 > self.max_steps or not bool(short.any()):
                 break
             steps *= 2
         check = completeness(values, difference, 0.05 if self.tolerance is None else self.tolerance)
-        used = torch.full(values.shape[1:2], steps)
-        return attribution(values, at=self.at, checks=[check], extras={"steps": used})
+        return attribution(values, at=self.at, checks=[check], extras={"steps": used.long()})
 
     async def _ends(self, q: Query) -> list[tuple[Tensor, Tensor]]:
         """Start and end of every path."""
