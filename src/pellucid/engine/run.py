@@ -27,7 +27,7 @@ from pellucid.core.explanation import Passes
 from pellucid.core.fold import Tally
 from pellucid.core.method import Method
 from pellucid.core.site import Site
-from pellucid.core.target import Output, Pick, Target, part, resolve
+from pellucid.core.target import Output, Pick, Target, follows_outputs, part, resolve
 from pellucid.engine.fuse import Block, Group, Share, Taker, chunks, merge, shares
 
 Progress = Callable[[int], None]
@@ -68,8 +68,12 @@ class Outcome:
     outputs: Tensor
     """Raw outputs at the clean rows, [batch, outputs]."""
     passes: Passes
-    groups: list[str] = field(default_factory=list)
-    """One line per shared group, for plans."""
+    shared: list[tuple[Share, int]] = field(default_factory=list)
+    """What ran together, and how many rows at once."""
+
+    def lines(self) -> list[str]:
+        """One line per share, for plans."""
+        return [describe(share, rows) for share, rows in self.shared]
 
 
 def run(
@@ -92,16 +96,16 @@ class _Run:
     ) -> None:
         self.session, self.x, self.references, self.progress = session, x, references, progress
         self.passes = {"rounds": 0, "forward": 0, "backward": 0, "calls": 0, "retried": 0}
-        self.lines: list[str] = []
+        self.shared: list[tuple[Share, int]] = []
         self.limit: dict[Lane, int] = {}
         self.unsettled: dict[tuple[Target, Output], list[Pick]] = {}
-        self.index = torch.arange(len(x), device=x.device)
+        self.index = torch.arange(x.shape[0], device=x.device)
 
     # -- targets ---------------------------------------------------------------------------------------------
 
     def targets(self, tasks: Sequence[Task]) -> list[tuple[Pick, ...]]:
         """The picks of every task; their class numbers are filled in when the clean rows have been evaluated."""
-        blank = self.x.new_zeros((len(self.x), self.session.outputs))
+        blank = self.x.new_zeros((self.x.shape[0], self.session.outputs))
         known: dict[tuple[tuple[Target, ...], Output], tuple[Pick, ...]] = {}
         for task in tasks:
             for target in task.targets:
@@ -114,9 +118,11 @@ class _Run:
         return [known[task.targets, task.output] for task in tasks]
 
     def settle(self, outputs: Tensor, b0: int, b1: int) -> None:
-        """Fill in the class numbers of clean rows b0..b1."""
+        """Fill in the class numbers of clean rows b0..b1, where they depend on the outputs."""
         s = self.session
         for (target, output), picks in self.unsettled.items():
+            if not follows_outputs(target):
+                continue
             for pick, found in zip(
                 picks, resolve(part(target, b0, b1), outputs, output, s.emits, s.labels), strict=True
             ):
@@ -153,7 +159,7 @@ class _Run:
         outputs = scores[0].reply()[0] if anchored else self.x.new_zeros(0)
         at_x = [scores[1 + k].reply() for k in range(len(tasks))] if anchored else [outputs] * len(tasks)
         return Outcome(
-            [Result(done[i], picks[i], at_x[i]) for i in range(len(tasks))], outputs, Passes(**self.passes), self.lines
+            [Result(done[i], picks[i], at_x[i]) for i in range(len(tasks))], outputs, Passes(**self.passes), self.shared
         )
 
     def _anchor(self, query: Query, picks: list[tuple[Pick, ...]]) -> tuple[Group, list[Taker]]:
@@ -200,7 +206,7 @@ class _Run:
 
     def _share(self, share: Share) -> None:
         rows = min(self.session.rows(share.lane, share.graded), self.limit.get(share.lane, 1 << 30))
-        self.lines.append(describe(share, rows))
+        self.shared.append((share, rows))
         for chunk in chunks(share.groups, rows):
             self._chunk(share, chunk)
 
@@ -215,11 +221,7 @@ class _Run:
             self.passes["retried"] += count
             self.limit[share.lane] = max(1, count // 2)
             if count == 1:
-                raise OutOfMemory(
-                    f"one row of {tuple(self.x.shape[1:])} does not fit into memory ({reason})",
-                    "memory for a single row",
-                    "use a smaller input, a method without gradients, or a machine with more memory",
-                )
+                raise no_room(tuple(self.x.shape[1:]), reason)
         parts = [[block] for block in chunk] if len(chunk) > 1 else [[half] for half in chunk[0].halves()]
         for piece in parts:
             self._chunk(share, piece)
@@ -337,6 +339,15 @@ class _Run:
 def _add(tally: Tally, values: Tensor, block: Block) -> None:
     points, rows = block.k1 - block.k0, block.b1 - block.b0
     tally.add(values.reshape(values.shape[0], points, rows, *values.shape[2:]), block.k0, block.b0, block.b1)
+
+
+def no_room(row: tuple[int, ...], reason: str) -> OutOfMemory:
+    """The error for a single row that does not fit."""
+    return OutOfMemory(
+        f"one row of {row} does not fit into memory ({reason})",
+        "memory for a single row",
+        "use a smaller input, a method without gradients, or a machine with more memory",
+    )
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -25,6 +25,7 @@ from pellucid.core.ask import Can
 from pellucid.core.errors import InputError, ParameterError, UnsupportedModel
 from pellucid.core.explanation import ModelCard
 from pellucid.core.target import Labels
+from pellucid.engine.run import no_room, out_of_memory
 from pellucid.preprocess import Preprocess
 
 Evaluate = Literal["auto", "plain", "prepared"]
@@ -117,7 +118,12 @@ class TorchModel:
         cache: dict[Any, Ready] = self._local.ready
         spent = 0
         if key not in cache:
-            cache[key], spent = self._prepare(net, x[:1])
+            try:
+                cache[key], spent = self._prepare(net, x[:1])
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+                raise no_room(tuple(x.shape[1:]), str(error).partition("\n")[0][:120]) from error
         ready = cache[key]
         card: ModelCard | None = self._local.cards.get(key)
         if card is None:
