@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 import pytest
+import torch
 
 from pellucid import registry
 from pellucid.methods.cam import GradCAM
@@ -15,9 +15,10 @@ from pellucid.methods.gradient import Gradient, InputXGradient
 from pellucid.methods.guided import Deconvnet, GuidedBackprop
 from pellucid.methods.integrated_gradients import IntegratedGradients
 from pellucid.methods.smooth_grad import SmoothGrad
-from pellucid.testing.checks import Check, checks, refusal
-from pellucid.testing.answers import explained
 from pellucid.testing import tiny
+from pellucid.testing.answers import explained
+from pellucid.testing.axioms import agreeing
+from pellucid.testing.checks import Check, checks, example, lighter, refusal
 
 MODELS = ("linear_rows", "convnet_inplace", "vit", "convnet_uncopyable")
 BUILT_IN = tuple(name for name, cls in registry.CATALOGUE.items() if cls.__module__.startswith("pellucid."))
@@ -32,24 +33,26 @@ VARIANTS: dict[str, Any] = {
     "integrated smooth gradient": Integrate(method=SmoothGrad(samples=2), times_input=True),
     "smooth_grad times input": SmoothGrad(times_input=True),
     "smooth_grad squared": SmoothGrad(statistic="square"),
-    "integrated_gradients until complete": IntegratedGradients(tolerance=1e-3, max_steps=32),
+    "integrated_gradients until complete": IntegratedGradients(steps=2, tolerance=1e-2, max_steps=8),
     "integrated_gradients at a layer": IntegratedGradients(at="bn2"),
     "integrated_gradients from several": IntegratedGradients(baseline=("black", "mean", 0.3), rule="trapezoid"),
 }
 """Parameters that make another method of a method."""
 
 
-def every() -> Iterator[Any]:
-    for name in BUILT_IN:
-        for check in checks(name, MODELS):
-            yield pytest.param(check, id=f"{name}-{check.name}")
+def every() -> list[Any]:
+    return [
+        pytest.param(check, id=f"{name}-{check.name}") for name in BUILT_IN for check in checks(name, MODELS)
+    ]
 
 
-def variants() -> Iterator[Any]:
-    for name, method in VARIANTS.items():
-        for check in checks(method, ("convnet_inplace",)):
-            if "[" in check.name:  # axioms are declared for the method as it comes
-                yield pytest.param(check, id=f"{name}-{check.name}")
+def variants() -> list[Any]:
+    return [
+        pytest.param(check, id=f"{name}-{check.name}")
+        for name, method in VARIANTS.items()
+        for check in checks(method, ("convnet_inplace",))
+        if "[" in check.name  # axioms are declared for the method as it comes
+    ]
 
 
 @pytest.mark.parametrize("check", every())
@@ -65,8 +68,6 @@ def test_variant(check: Check) -> None:
 
 @cache
 def _serves(name: str) -> set[str]:
-    from pellucid.testing.checks import example, lighter
-
     method = lighter(example(name))
     return {model for model in tiny.names() if not refusal(method, tiny.make(model))}
 
@@ -91,9 +92,6 @@ def test_no_method_refuses_a_model_that_it_can_explain(name: str) -> None:
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_spelling_does_not_matter(name: str, group: str) -> None:
     """The same weights as modules, functions, in place, shared: the same map, also for rules and maps of layers."""
-    from pellucid.testing.axioms import agreeing
-    from pellucid.testing.checks import example, lighter
-
     method = lighter(example(name))
     first = tiny.make(tiny.names(group=group)[0])
     if refusal(method, first):
@@ -103,8 +101,6 @@ def test_spelling_does_not_matter(name: str, group: str) -> None:
 
 @pytest.mark.parametrize("name", tiny.names(lacking="stochastic"))
 def test_single_precision_is_near_double(name: str) -> None:
-    import torch
-
     one, two = (tiny.make(name, dtype) for dtype in (torch.float32, torch.float64))
     a, b = explained(Gradient(), one).values, explained(Gradient(), two).values
     assert a.dtype == torch.float32

@@ -20,5 +20,5 @@ from pellucid.testing.checks import checks as checks
 from pellucid.testing.checks import lighter as lighter
 from pellucid.testing.ensure import NotConforming as NotConforming
 from pellucid.testing.promises import Watch as Watch
-from pellucid.testing.promises import Watched as Watched
+from pellucid.testing.promises import watched as watched
 from pellucid.testing.state import Snapshot as Snapshot

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from pellucid import api
 from pellucid.core import store
+from pellucid.core.errors import OutOfMemory
 from pellucid.core.explanation import Explanation
 from pellucid.core.method import Method
 from pellucid.testing.answers import explained
@@ -25,7 +26,7 @@ from pellucid.testing.tiny import Tiny
 
 
 class Watch:
-    """Counts the rows and calls of a model, and breaks it at will. Copies of a model share their watch."""
+    """Counts the rows and calls of a model, and breaks it at will."""
 
     def __init__(self) -> None:
         self.rows = self.calls = self.failures = 0
@@ -33,9 +34,6 @@ class Watch:
         self.error: BaseException = RuntimeError("broken on purpose")
         self.most_rows: int | None = None
         self.memory_error: BaseException = torch.OutOfMemoryError("out of memory on purpose")
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Watch:
-        return self
 
     def see(self, rows: int) -> None:
         """Called before every pass of the model."""
@@ -48,16 +46,14 @@ class Watch:
         self.rows += rows
 
 
-class Watched(nn.Module):
-    """A model under a watch."""
+def watched(module: nn.Module, watch: Watch) -> nn.Module:
+    """The module itself, under a watch from now on, as are all copies of it."""
 
-    def __init__(self, inner: nn.Module, watch: Watch) -> None:
-        super().__init__()
-        self.inner, self.watch = inner, watch
+    def before(_: nn.Module, args: tuple[Any, ...]) -> None:
+        watch.see(len(args[0]))
 
-    def forward(self, x: Tensor) -> Any:
-        self.watch.see(len(x))
-        return self.inner(x)
+    module.register_forward_pre_hook(before)
+    return module
 
 
 @contextmanager
@@ -96,7 +92,7 @@ def failures_leave_nothing_behind(method: Method, model: Tiny) -> None:
 def fails_cleanly(methods: list[Method], model: Tiny, error: BaseException, rows: Any = 2) -> int:
     """Break the model at its k-th pass, for every k; returns how many passes there were."""
     watch = Watch()
-    net = with_gradients(Watched(model.module, watch))
+    net = with_gradients(watched(model.module, watch))
     api.explain(api.wrap(net, rows=rows), model.x, methods, target=0)
     passes = watch.calls
     ensure(passes > 0, "the model was never run")
@@ -114,9 +110,10 @@ def fails_cleanly(methods: list[Method], model: Tiny, error: BaseException, rows
 
 def passes_are_planned(method: Method, model: Tiny) -> None:
     """The record counts the rows that the model really ran, and the plan said so before."""
+    watch = Watch()
+    net = watched(model.module, watch)
     for rows in ("auto", 2):
-        watch = Watch()
-        handle = api.wrap(Watched(model.module, watch), rows=rows)  # pyright: ignore[reportArgumentType]
+        watch.rows, handle = 0, api.wrap(net, rows=rows)  # pyright: ignore[reportArgumentType]
         planned = api.plan(handle, model.x, [method], target=0)
         ensure(watch.rows == planned.verification, f"the plan ran {watch.rows} rows", f"{planned.verification}, as said")
         watch.rows = 0
@@ -135,13 +132,21 @@ def memory_may_end(method: Method, model: Tiny) -> None:
         raise NotApplicable("the model draws random numbers")
     wanted = explained(method, model).values
     allocator = RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+    watch = Watch()
+    watch.most_rows, net = 2, watched(model.module, watch)
     for error in (torch.OutOfMemoryError("out of memory on purpose"), allocator):
-        watch = Watch()
-        watch.most_rows, watch.memory_error = 2, error
-        e = api.explain(api.wrap(Watched(model.module, watch)), model.x, [method], target=0)[0]
+        watch.memory_error, watch.failures = error, 0
+        e = api.explain(api.wrap(net), model.x, [method], target=0)[0]
         ensure_close(e.values, wanted, "with memory for two rows")
         retried = e.record.passes.retried
         ensure(retried == watch.failures, f"{retried} rows recorded as retried", f"{watch.failures}, which failed")
+    watch.most_rows = 0
+    try:
+        api.explain(api.wrap(net), model.x, [method], target=0)
+    except (OutOfMemory, torch.OutOfMemoryError, RuntimeError) as error:
+        ensure(isinstance(error, OutOfMemory), f"{type(error).__name__} where no row fits", "OutOfMemory")
+    else:
+        raise NotConforming("an explanation although no row fits into memory")
 
 
 def can_be_kept(method: Method, model: Tiny) -> None:
