@@ -235,6 +235,13 @@ def resolve(target: Target, outputs: Tensor, output: Output, emits: str, labels:
     return [Pick(target, output, index, None, rank) for rank, index in enumerate(_indices(target, outputs, labels))]
 
 
+def follows_outputs(target: Target) -> bool:
+    """Whether the classes depend on what the model says."""
+    if isinstance(target, Contrast):
+        return isinstance(target.this, Top) or isinstance(target.that, Top)
+    return isinstance(target, Top)
+
+
 def part(target: Target, b0: int, b1: int) -> Target:
     """The same target for the rows b0..b1 of its batch."""
     if isinstance(target, Each):

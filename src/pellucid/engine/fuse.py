@@ -97,7 +97,7 @@ def merge(groups: list[Group], ask: Ask[Any], site: Site | None, where: Where, p
     for taker in group.takers:
         if taker.takes(ask, site, picks):
             return taker
-    count, batch = ask.points.count, len(ask.points.like)
+    count, batch = ask.points.count, ask.points.like.shape[0]
     inner = None
     if ask.what is What.SITE:
         inner = (Stack() if isinstance(ask.fold, Stack) else type(ask.fold)(*_weights(ask.fold))).tally(count, batch)
@@ -123,7 +123,7 @@ class Share:
 
     @property
     def rows(self) -> int:
-        return sum(g.points.count * len(g.points.like) for g in self.groups)
+        return sum(g.points.count * g.points.like.shape[0] for g in self.groups)
 
 
 def shares(groups: Iterable[Group]) -> list[Share]:
@@ -152,7 +152,7 @@ def chunks(groups: Sequence[Group], rows: int) -> Iterator[list[Block]]:
 
 def blocks(group: Group, rows: int) -> Iterator[Block]:
     """A group in rectangular blocks of at most `rows` rows, point by point where a batch does not fit."""
-    count, batch = group.points.count, len(group.points.like)
+    count, batch = group.points.count, group.points.like.shape[0]
     if batch == 0:
         return
     if batch >= rows:
