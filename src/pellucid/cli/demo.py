@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pellucid.images import Photo
 
 METHODS = (
-    ("integrated_gradients", {}),
+    ("integrated_gradients", {"baseline": "blur"}),
     ("smooth_grad", {"samples": 16}),
     ("input_x_gradient", {}),
     ("guided_backprop", {}),

@@ -18,6 +18,7 @@ from pellucid.core.errors import ImageError
 if TYPE_CHECKING:
     from pellucid.adapters.torch import TorchModel
     from pellucid.core.method import Method
+    from pellucid.core.site import Site
     from pellucid.images import Photo
 
 
@@ -92,10 +93,19 @@ def chosen(
             raise click.UsageError(f"--param {one.method}.{one.parameter}: the methods are {', '.join(listed)}.")
     made: list[Method] = []
     for word, cls in zip(listed, classes, strict=True):
-        params = {k: v for k, v in general.items() if v is not None and k in _fields(cls)}
+        params: dict[str, Any] = {k: v for k, v in general.items() if v is not None and k in _fields(cls)}
         params |= {s.parameter: s.value for s in settings if _meant(s, word, cls)}
+        if "at" in params:
+            params["at"] = _site(params["at"])
         made.append(registry.make(word, params))
     return tuple(one for i, one in enumerate(made) if one not in made[:i])
+
+
+def _site(text: str) -> Site | None:
+    """A layer by its name, which may well be a number; `none` is the input."""
+    from pellucid.core.site import as_site
+
+    return None if text.lower() == "none" else as_site(text)
 
 
 def _expanded(words: Sequence[str]) -> list[str]:

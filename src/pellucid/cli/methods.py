@@ -60,7 +60,10 @@ def _overview(classes: list[type[Any]]) -> str:
         lines = [line for cls in members for line in _lines(cls, size)]
         if lines:
             blocks.append("\n".join([text.head(FAMILIES.get(family, family.capitalize())), *lines]))
-    groups = [f"  {name.ljust(size)}  {', '.join(members)}" for name, members in registry.GROUPS.items()]
+    groups = [
+        text.wrap(", ".join(members), " " * (size + 4), f"  {name.ljust(size)}  ")
+        for name, members in registry.GROUPS.items()
+    ]
     blocks.append("\n".join([text.head("Groups: names for several methods"), *groups]))
     blocks.append(text.quiet("pellucid methods NAME tells what the parameters mean."))
     return "\n\n".join(blocks)

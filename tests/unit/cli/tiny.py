@@ -1,0 +1,72 @@
+"""Small models that the command line can be pointed at: `tests.unit.cli.tiny:model`."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+import pellucid
+from pellucid.preprocess import Preprocess
+
+CLASSES = ("tabby", "Egyptian cat", "beagle", "otter")
+PREPROCESS = Preprocess(resize=16, crop=16, mean=(0.5,), std=(0.5,))
+
+
+def module() -> nn.Module:
+    net = nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(6, 4, 3, stride=2),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.LazyLinear(4),
+    )
+    with torch.no_grad():
+        net(torch.zeros(1, 3, 16, 16))
+        draw = torch.Generator().manual_seed(7)
+        for weights in net.parameters():
+            weights.copy_(torch.randn(weights.shape, generator=draw) * 0.3)
+    return net.eval()
+
+
+def model():
+    return pellucid.wrap(module(), PREPROCESS, CLASSES, name="tiny")
+
+
+def other():
+    return pellucid.wrap(nn.Sequential(module(), nn.Hardtanh(-2, 2)), PREPROCESS, CLASSES, name="other")
+
+
+def nameless():
+    return pellucid.wrap(module(), PREPROCESS)
+
+
+def hostile():
+    """Class names that try to steer a terminal."""
+    return pellucid.wrap(module(), PREPROCESS, ["\x1b[2J\x1b[31mred", "a\nb", "c\rd", "e\u202ef"], name="\x1b[1mbold")
+
+
+READY = model()
+
+
+def never():
+    raise RuntimeError("the model was built, although nothing should have been computed")
+
+
+def interrupted():
+    raise KeyboardInterrupt
+
+
+def wrong():
+    return {"weights": 1}
+
+
+class Stops(nn.Module):
+    """Interrupted from the keyboard in the middle of a pass."""
+
+    def forward(self, x):
+        raise KeyboardInterrupt
+
+
+def stops():
+    return pellucid.wrap(Stops(), PREPROCESS, CLASSES)
