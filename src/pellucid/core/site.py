@@ -36,8 +36,8 @@ def as_site(at: Any) -> Site:
     if isinstance(at, Site):
         return at
     if isinstance(at, str):
-        name, _, call = at.partition("[")
-        if call and not (call.endswith("]") and call[:-1].lstrip("-").isdigit()):
+        name, bracket, call = at.partition("[")
+        if bracket and not (call.endswith("]") and call[:-1].lstrip("-").isdigit()):
             raise SiteError(f"layer name {at!r}", "a name such as 'layer4', or 'layer4[1]' for its second call")
         return Site(name, int(call[:-1]) if call else None)
     if callable(at):  # a module: the adapter knows its name

@@ -77,7 +77,10 @@ class Unit:
 
     def __init__(self, site: str | Site | Any, index: int | Sequence[int]) -> None:
         object.__setattr__(self, "site", as_site(site))
-        object.__setattr__(self, "index", (index,) if isinstance(index, int) else tuple(index))
+        numbers = index if isinstance(index, Sequence) else (index,)
+        if not numbers or not all(isinstance(one, int) and not isinstance(one, bool) and one >= 0 for one in numbers):
+            raise TargetError(f"unit {index!r}", "a channel number, or a full index, of whole numbers from 0")
+        object.__setattr__(self, "index", tuple(numbers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +203,7 @@ class Pick:
 
         def name(i: int | None, j: int | None) -> str:
             if isinstance(self.target, Unit):
-                return f"unit {','.join(map(str, self.target.index))} of {self.target.site.name}"
+                return f"unit {','.join(map(str, self.target.index))} of {self.target.site}"
             if isinstance(self.target, Score) or i is None:
                 return self.target.name if isinstance(self.target, Score) else "score"
             return labels.name(i) if j is None else f"{labels.name(i)} − {labels.name(j)}"
@@ -286,12 +289,16 @@ def converted(outputs: Tensor, output: Output, emits: str) -> Tensor:
     return outputs.log_softmax(1) if log else outputs.softmax(1)
 
 
+def check_unit(target: Unit, shape: tuple[int, ...]) -> None:
+    """Raises TargetError where a site whose rows have this shape has no such unit."""
+    if len(target.index) > len(shape) or any(i >= n for i, n in zip(target.index, shape, strict=False)):
+        raise TargetError(f"unit {target.index} of {target.site}", f"an index below {shape}")
+
+
 def _unit(inner: Tensor | None, target: Unit) -> Tensor:
     if inner is None:  # pragma: no cover - the engine always asks for the site of a unit
         raise TargetError(f"{target!r} without its site's activation", "an answer that holds the site")
-    depth = len(target.index)
-    if depth > inner.ndim - 1 or any(i >= n or i < 0 for i, n in zip(target.index, inner.shape[1:], strict=False)):
-        raise TargetError(f"unit {target.index} of {target.site.name}", f"an index below {tuple(inner.shape[1:])}")
+    check_unit(target, tuple(inner.shape[1:]))
     picked = inner[(slice(None), *target.index)]
     return picked if picked.ndim == 1 else picked.flatten(1).mean(1)
 

@@ -27,7 +27,7 @@ from pellucid.core.explanation import Passes
 from pellucid.core.fold import Tally
 from pellucid.core.method import Method
 from pellucid.core.site import Site
-from pellucid.core.target import Output, Pick, Target, follows_outputs, part, resolve
+from pellucid.core.target import Output, Pick, Target, Unit, check_unit, follows_outputs, part, resolve
 from pellucid.engine.fuse import Block, Group, Share, Taker, chunks, merge, shares
 
 Progress = Callable[[int], None]
@@ -111,11 +111,21 @@ class _Run:
             for target in task.targets:
                 if (target, task.output) not in self.unsettled:
                     s = self.session
-                    self.unsettled[target, task.output] = resolve(target, blank, task.output, s.emits, s.labels)
+                    self.unsettled[target, task.output] = resolve(
+                        self._addressed(target), blank, task.output, s.emits, s.labels
+                    )
             key = (task.targets, task.output)
             if key not in known:
                 known[key] = tuple(p for t in task.targets for p in self.unsettled[t, task.output])
         return [known[task.targets, task.output] for task in tasks]
+
+    def _addressed(self, target: Target) -> Target:
+        """A unit's site in full, and its index found to exist."""
+        if not isinstance(target, Unit):
+            return target
+        unit = Unit(self.session.site(target.site), target.index)
+        check_unit(unit, self.session.site_shape(unit.site))
+        return unit
 
     def settle(self, outputs: Tensor, b0: int, b1: int) -> None:
         """Fill in the class numbers of clean rows b0..b1, where they depend on the outputs."""
