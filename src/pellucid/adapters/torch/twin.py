@@ -31,24 +31,25 @@ def unwrap(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
 class Watch:
     """Notices when a module is no longer what it was: its tree, attributes and hooks, its tensors and their versions.
 
-    Made once per twin; `same` is asked at every call and compares dictionaries at the speed of C. What it cannot see
-    is a change inside an attribute that is a list, a mapping or an object of the user's own, and one through `.data`,
-    which torch does not count.
+    Made once per twin; `same` is asked at every call and compares dictionaries at the speed of C. Changes through
+    `.data`, which torch does not count, are noticed by a sample of every tensor's numbers. What it cannot see is a
+    change inside an attribute that is an object of the user's own.
     """
 
-    __slots__ = ("attributes", "held", "objects", "tables", "tensors")
+    __slots__ = ("attributes", "held", "objects", "samples", "tables", "tensors")
 
     def __init__(self, module: nn.Module) -> None:
         every = list(module.modules())
         tables = [table for each in every for table in (each._modules, *(each.__dict__[name] for name in HOOKS))]
         self.tables = [(table, [*table.items()]) for table in tables]
-        self.attributes = [(each.__dict__, _plain(each)) for each in every]
+        self.attributes = [(each.__dict__, len(each.__dict__), _plain(each)) for each in every]
         self.objects = [(each, name, value) for each in every for name, value in _objects(each)]
         holders = [held for each in every for held in (each._parameters, each._buffers)]
         self.held = [(held, [*map(id, held.values())]) for held in holders]
         found = [t for held in holders for t in held.values()] + [value for _, _, value in self.objects]
         tensors = [t for t in found if isinstance(t, Tensor) and not t.is_inference() and t.layout is torch.strided]
         self.tensors = [(t, t._version, t.data_ptr()) for t in tensors]
+        self.samples = [(views, torch.cat(views)) for views in _sampled(tensors)]
 
     def same(self) -> bool:
         """Whether nothing has changed."""
@@ -56,11 +57,24 @@ class Watch:
             all(t._version == version and t.data_ptr() == place for t, version, place in self.tensors)
             and all([*now.items()] == then for now, then in self.tables)
             and all([*map(id, now.values())] == then for now, then in self.held)
-            and all(then.items() <= now.items() for now, then in self.attributes)
+            and all(len(now) == count and then.items() <= now.items() for now, count, then in self.attributes)
             and all(each.__dict__.get(name) is value for each, name, value in self.objects)
+            and all(torch.equal(torch.cat(views), then) for views, then in self.samples)
         )
 
 
+def _sampled(tensors: list[Tensor]) -> list[list[Tensor]]:
+    """Up to SAMPLE numbers of every tensor, spread over it: views, together where they can be joined."""
+    together: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+    for tensor in tensors:
+        if tensor.numel() and not tensor.is_quantized and tensor.device.type != "meta" and tensor.is_contiguous():
+            flat = tensor.detach().view(-1)
+            step = max(1, flat.numel() // SAMPLE)
+            together.setdefault((tensor.dtype, tensor.device), []).append(flat[::step])
+    return list(together.values())
+
+
+SAMPLE = 32
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 KINDS = (int, float, str, bytes, type(None), torch.dtype, torch.device)
 OWN = frozenset({*nn.Module().__dict__, "_is_full_backward_hook", "_non_persistent_buffers_set"})
@@ -68,12 +82,13 @@ OWN = frozenset({*nn.Module().__dict__, "_is_full_backward_hook", "_non_persiste
 
 
 def _compared(value: Any) -> bool:
-    """Whether an attribute can be compared by value: numbers, words, tuples of them."""
-    return isinstance(value, KINDS) or (isinstance(value, tuple) and all(isinstance(v, KINDS) for v in value))
+    """Whether an attribute can be compared by value: numbers, words, and tuples, lists and mappings of them."""
+    parts = value.values() if type(value) is dict else value if type(value) in (tuple, list) else (value,)
+    return all(isinstance(part, KINDS) for part in parts)
 
 
 def _plain(module: nn.Module) -> dict[str, Any]:
-    return {n: v for n, v in module.__dict__.items() if n not in OWN and _compared(v)}
+    return {n: copy.copy(v) for n, v in module.__dict__.items() if n not in OWN and _compared(v)}
 
 
 def _objects(module: nn.Module) -> list[tuple[str, Any]]:
