@@ -35,7 +35,7 @@ from pellucid.core.explanation import (
 from pellucid.core.method import About, Explains, Method, is_method
 from pellucid.core.method import parameters as parameters_of
 from pellucid.core.plan import Plan
-from pellucid.core.site import AUTO
+from pellucid.core.site import AUTO, as_site
 from pellucid.core.store import Shelf
 from pellucid.core.target import (
     OUTPUTS,
@@ -111,7 +111,8 @@ def load(name: str, *, pretrained: bool = True) -> TorchModel:
     return TorchModel(got.module, got.preprocess, got.labels, name=name)
 
 
-_wrapped: weakref.WeakKeyDictionary[nn.Module, TorchModel] = weakref.WeakKeyDictionary()
+_borrowed: weakref.WeakKeyDictionary[nn.Module, TorchModel] = weakref.WeakKeyDictionary()
+"""Handles on bare modules, kept as long as somebody keeps the module."""
 
 
 def as_model(model: TorchModel | nn.Module | str) -> TorchModel:
@@ -121,7 +122,9 @@ def as_model(model: TorchModel | nn.Module | str) -> TorchModel:
     if isinstance(model, str):
         return load(model)
     if isinstance(model, nn.Module):
-        return wrap(model)
+        if model not in _borrowed:
+            _borrowed[model] = TorchModel(model, Preprocess.identity(), borrowed=True)
+        return _borrowed[model]
     raise InputError(
         f"a {type(model).__name__} as a model",
         "a torch.nn.Module, a handle from pellucid.wrap, or a name",
@@ -533,8 +536,13 @@ def _record(session: TorchSession, task: Task, a: Attribution, passes: Passes, s
         seconds=seconds,
         rows=0 if session.most_rows is None else session.most_rows,
         versions=_versions(),
-        decisions=session.decisions,
+        decisions=(*session.decisions, *_about_site(session, task.method)),
     )
+
+
+def _about_site(session: TorchSession, method: Method) -> tuple[str, ...]:
+    at = getattr(method, "at", None)
+    return () if at is None else session.about(as_site(at))
 
 
 @cache

@@ -9,6 +9,9 @@ from torch import Tensor
 
 from pellucid.core.errors import SiteError
 
+MOST_PREFIX = 16
+"""Class and register tokens in front of the patches, at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -65,7 +68,7 @@ def read(shape: tuple[int, ...], image: tuple[int, int] | None, patch_grid: tupl
     """
     if image is None:
         return None
-    if len(shape) == 3:
+    if len(shape) == 3 and not _attention(shape, patch_grid):
         first, last = _fits(shape[1:], image), _fits(shape[:2], image)
         if first:
             return Plan("channels_first")
@@ -73,6 +76,13 @@ def read(shape: tuple[int, ...], image: tuple[int, int] | None, patch_grid: tupl
     if len(shape) == 2:
         return _tokens(shape[0], image, patch_grid)
     return None
+
+
+def _attention(shape: tuple[int, ...], patch_grid: tuple[int, int] | None) -> bool:
+    """Whether this is a matrix from tokens to tokens, [heads, tokens, tokens], and no picture."""
+    if patch_grid is None or shape[1] != shape[2]:
+        return False
+    return 0 <= shape[1] - patch_grid[0] * patch_grid[1] <= MOST_PREFIX
 
 
 def _fits(grid: tuple[int, ...], image: tuple[int, int]) -> bool:
@@ -84,7 +94,7 @@ def _fits(grid: tuple[int, ...], image: tuple[int, int]) -> bool:
 
 
 def _tokens(count: int, image: tuple[int, int], patch_grid: tuple[int, int] | None) -> Plan | None:
-    if patch_grid is not None and 0 <= count - patch_grid[0] * patch_grid[1] <= 16:
+    if patch_grid is not None and 0 <= count - patch_grid[0] * patch_grid[1] <= MOST_PREFIX:
         return Plan("tokens", count - patch_grid[0] * patch_grid[1], patch_grid)
     for prefix in (0, 1, 2, 5):
         for h in range(2, int((count - prefix) ** 0.5 * 4) + 1):

@@ -20,7 +20,7 @@ from pellucid.adapters.torch.budget import MEMORY, Budget, available
 from pellucid.adapters.torch.outputs import Selector, scores
 from pellucid.adapters.torch.prepare import TOLERANCE, channels_last, disagreement, fold
 from pellucid.adapters.torch.session import Ready, TorchSession
-from pellucid.adapters.torch.watch import Facts, Headless, Randomness, watch
+from pellucid.adapters.torch.watch import Facts, Headless, Randomness, TorchRandomness, watch
 from pellucid.core.ask import Can
 from pellucid.core.errors import InputError, ParameterError, UnsupportedModel
 from pellucid.core.explanation import ModelCard
@@ -43,6 +43,7 @@ class TorchModel:
     emits       what the scores are; found out by looking when not given
     evaluate    `auto` uses the prepared form where it was verified, `plain` never, `prepared` insists
     rows        model rows at once; `auto` measures
+    borrowed    do not keep the module alive
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class TorchModel:
         emits: str | None = None,
         evaluate: Evaluate = "auto",
         rows: int | Literal["auto"] = "auto",
+        borrowed: bool = False,
     ) -> None:
         if not isinstance(module, nn.Module):
             raise InputError(f"a {type(module).__name__} as a model", "a torch.nn.Module", "pellucid.wrap(module, ...)")
@@ -63,13 +65,22 @@ class TorchModel:
             raise ParameterError(f"emits={emits!r}", f"one of {EMITS}")
         if rows != "auto" and (isinstance(rows, bool) or not isinstance(rows, int) or rows < 1):
             raise ParameterError(f"rows={rows!r}", "a whole number of rows, 1 or more, or 'auto'")
-        self.module, self.notes = twins.unwrap(module)
+        inside, self.notes = twins.unwrap(module)
+        self._module = weakref.ref(inside) if borrowed else lambda: inside
         self.preprocess, self.labels = preprocess, Labels(None if labels is None else tuple(labels))
         self.name = name or type(self.module).__name__
         self.outputs, self.emits, self.evaluate, self.most_rows = outputs, emits, evaluate, rows
         self.can = _can(self.module)
         self._local = threading.local()
         self._print: tuple[twins.Watch, str] | None = None
+
+    @property
+    def module(self) -> nn.Module:
+        """The trained module itself."""
+        module = self._module()
+        if module is None:
+            raise InputError("a model whose module is gone", "a module that is still referred to")
+        return module
 
     def __repr__(self) -> str:
         known = "no class names" if self.labels.names is None else f"{len(self.labels.names)} class names"
@@ -101,7 +112,8 @@ class TorchModel:
     @contextmanager
     def ready(self, x: Tensor) -> Generator[TorchSession]:
         """A session for rows like x. Modes, random states and the module are as before on any exit."""
-        before = Randomness.now()
+        known = bool(getattr(self._local, "ready", None)) and not self._local.draws
+        before = TorchRandomness() if known else Randomness.now()
         with (
             torch.inference_mode(False),
             torch.autocast(x.device.type, enabled=False),
@@ -112,6 +124,7 @@ class TorchModel:
             finally:
                 if before.moved():
                     before.restore()
+                    self._local.draws = True
 
     def _session(self, net: nn.Module, x: Tensor) -> TorchSession:
         key = (tuple(x.shape[1:]), x.dtype, x.device)
@@ -243,7 +256,7 @@ def _borrowed(model: TorchModel) -> Generator[nn.Module]:
     local = model._local
     watch: twins.Watch | None = getattr(local, "watch", None)
     if watch is None or not watch.same():
-        local.ready, local.cards = {}, {}
+        local.ready, local.cards, local.draws = {}, {}, False
         try:
             local.twin = twins.make(model.module)
         except Exception as error:  # noqa: BLE001 - whatever a stranger's __deepcopy__ raises; the record says it

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from pellucid.adapters.torch.budget import Budget
 from pellucid.adapters.torch.layout import Plan, read, refuse
 from pellucid.adapters.torch.outputs import Selector, scores
-from pellucid.adapters.torch.watch import Facts, Headless, first_tensor, replaced
+from pellucid.adapters.torch.watch import NOT_ROWS, Facts, Headless, first_tensor, replaced
 from pellucid.core.ask import PLAIN, Answer, Lane, Rows, Variant
 from pellucid.core.errors import SiteError, UnsupportedModel, nearest
 from pellucid.core.explanation import ModelCard
-from pellucid.core.site import ModuleName, Site
+from pellucid.core.site import AUTO, ModuleName, Site
 from pellucid.core.target import Labels
 from pellucid.propagation import Intercept
 
@@ -88,6 +88,12 @@ class TorchSession:
         call = site.call or 0
         if not -len(shapes) <= call < len(shapes):
             raise SiteError(f"call {call} of layer {name!r}", f"a call below {len(shapes)}")
+        if shapes[call] == NOT_ROWS:
+            raise SiteError(
+                f"the first axis of the output of layer {name!r} is not the batch",
+                "a layer that answers row by row",
+                "take the layer around it, for example the block",
+            )
         return replace(site, name=name, call=None if len(shapes) == 1 else call % len(shapes))
 
     def _name_of(self, module: nn.Module) -> str:
@@ -113,12 +119,14 @@ class TorchSession:
         if self.ready.auto is None:
             self.ready.auto, cost = self._choose()
             self.verification += cost
-        chosen = self.ready.auto
-        self._decisions.append(f"layer {chosen.name}: the last with height and width that the output depends on")
-        says = self.plan(chosen).says
-        if says:
-            self._decisions.append(f"layer {chosen.name}: {says}")
-        return chosen
+        return self.ready.auto
+
+    def about(self, site: Site) -> tuple[str, ...]:
+        """What was decided about a site that a method asked for."""
+        found = self.site(site)
+        says = self.plan(found).says
+        notes = [f"layer {found}: the last with height and width that the output depends on"] if site == AUTO else []
+        return (*notes, *([f"layer {found}: {says}"] if says else []))
 
     def candidates(self) -> list[tuple[Site, tuple[int, ...]]]:
         """Layers that have height and width, in the order in which they finish, with their maps' shapes."""
@@ -132,21 +140,25 @@ class TorchSession:
         return found
 
     def _choose(self) -> tuple[Site, int]:
-        """The last candidate; where class tokens carry the answer on, the last whose patches still matter."""
+        """The last candidate on which the score depends.
+
+        Side branches end later than what they branch from, and behind the last block of a vision transformer with
+        a class token the patches no longer matter. Among tokens only those of the residual stream's width count.
+        """
         sites = [site for site, _ in self.candidates()]
         if not sites:
             raise SiteError(
                 "no layer of the model has height and width", "a feature map", "choose one: at='layer name'"
             )
-        if self.plan(sites[-1]).kind != "tokens":
-            return sites[-1], 0
+        if self.plan(sites[-1]).kind == "tokens":
+            tokens = [site for site in sites if self.plan(site).kind == "tokens"]
+            width = self.site_shape(tokens[0])[0]
+            sites = [site for site in tokens if self.site_shape(site)[0] == width]
         x = torch.zeros(1, *self._row_shape, dtype=self._dtype, device=self._device)
         lane = Lane(PLAIN, False, tuple(sites), tuple(sites))
         answer = self.run(Rows(1, lambda: x + 0.1, lambda: x, lambda: x[:, 0], _best, 1), lane)
-        for site in reversed(sites):
-            if bool(answer.slopes[site].abs().max() > 0):
-                return site, 1
-        return sites[-1], 1
+        matters = [site for site in sites if bool(answer.slopes[site].any())]
+        return (matters or sites)[-1], 1
 
     def plan(self, site: Site) -> Plan:
         """How the site's activation is read."""

@@ -23,6 +23,9 @@ SIGMOID = {torch.sigmoid, torch.nn.functional.sigmoid, Tensor.sigmoid, torch.spe
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
+NOT_ROWS = (-1,)
+"""The shape noted for outputs whose first axis is not the batch, such as windows of attention."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layer:
@@ -170,7 +173,8 @@ class _Eye(TorchFunctionMode):
             first = first_tensor(out)
             if first is None:
                 return
-            self.shapes.setdefault(name, []).append(tuple(first.shape[1:]))
+            batched = first.ndim > 0 and first.shape[0] == 1
+            self.shapes.setdefault(name, []).append(tuple(first.shape[1:]) if batched else NOT_ROWS)
             self.order.append((name, len(self.shapes[name]) - 1))
             self.types[name] = type(module).__name__
             if isinstance(module, CONVS):
@@ -270,6 +274,19 @@ class Randomness:
     def restore(self) -> None:
         random.setstate(self.python)
         np.random.set_state(self.numpy)  # noqa: NPY002
+        torch.set_rng_state(self.torch)
+
+
+class TorchRandomness:
+    """Torch's global random state alone, for models that are known to draw nothing from elsewhere."""
+
+    def __init__(self) -> None:
+        self.torch = torch.get_rng_state()
+
+    def moved(self) -> bool:
+        return not torch.equal(self.torch, torch.get_rng_state())
+
+    def restore(self) -> None:
         torch.set_rng_state(self.torch)
 
 
