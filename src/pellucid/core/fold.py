@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pellucid.core.errors import ParameterError
 from pellucid.core.points import Points
 
 
@@ -48,6 +49,8 @@ class Weighted:
     times: Points | None = None
 
     def tally(self, count: int, batch: int) -> Tally:
+        if len(self.weights) != count:
+            raise ParameterError(f"{len(self.weights)} weights for {count} points", "one weight for every point")
         return _Sum(batch, self.weights, self.times)
 
 
@@ -88,6 +91,8 @@ class Only:
     times: Points | None = None
 
     def tally(self, count: int, batch: int) -> Tally:
+        if count != 1:
+            raise ParameterError(f"the only answer at {count} points", "one point", "say what becomes of all: Mean() ...")
         return _Sum(batch, None, self.times)
 
 
