@@ -279,7 +279,13 @@ class TorchSession:
         if variant not in self.ready.variants:
             from pellucid.adapters.torch.twin import again
 
-            net = again(self.ready.twin)
+            try:
+                net = again(self.ready.twin)
+            except Exception as error:
+                raise UnsupportedModel(
+                    f"{self.card.name} cannot be copied ({type(error).__name__}: {error}), so it keeps its weights",
+                    "a model that copy.deepcopy accepts",
+                ) from error
             tensors = dict(net.named_parameters()) | dict(net.named_buffers())
             for name, value in variant.change({k: v.detach() for k, v in tensors.items()}).items():
                 owner, _, last = name.rpartition(".")
