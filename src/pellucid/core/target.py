@@ -145,12 +145,15 @@ class Labels:
         return f"class {index}" if self.names is None or index >= len(self.names) else self.names[index]
 
     def find(self, which: int | str, outputs: int) -> int:
-        """The class number; TargetError with the nearest names, or with all of an ambiguous name's numbers."""
+        """The class number; TargetError with the nearest names, or with all of an ambiguous name's numbers.
+
+        A name goes before a number that is written like it.
+        """
         if isinstance(which, int):
             if which >= outputs:
                 raise TargetError(f"class {which}", f"a class number below {outputs}, the number of outputs")
             return which
-        if which.isdigit():
+        if which.isascii() and which.isdigit() and which not in (self.names or ()):
             return self.find(int(which), outputs)
         if self.names is None:
             raise TargetError(
@@ -161,7 +164,7 @@ class Labels:
         hits = [i for i, name in enumerate(self.names) if name == which]
         hits = hits or [i for i, name in enumerate(self.names) if name.lower() == which.lower()]
         if len(hits) == 1:
-            return hits[0]
+            return self.find(hits[0], outputs)
         if hits:
             raise TargetError(f"class name {which!r} belongs to classes {hits}", "one class", "use the number")
         near = nearest(which, self.names)
@@ -305,8 +308,9 @@ def _unit(inner: Tensor | None, target: Unit) -> Tensor:
 
 def _scalar(target: Score, outputs: Tensor) -> Tensor:
     got = target.fn(outputs)
-    if got.shape != outputs.shape[:1]:
+    if not isinstance(got, Tensor) or got.shape != outputs.shape[:1]:
+        what = f"shape {tuple(got.shape)}" if isinstance(got, Tensor) else f"a {type(got).__name__}"
         raise TargetError(
-            f"Score {target.name!r} gave shape {tuple(got.shape)}", f"one number per row, ({len(outputs)},)"
+            f"Score {target.name!r} gave {what}", f"one number per row, ({len(outputs)},)"
         )
     return got
