@@ -330,6 +330,8 @@ def _targets(target: Asked, versus: Asked, top_k: int | None) -> tuple[Target, .
     targets = as_targets(target)
     if versus is None:
         return targets
+    if top_k is not None and top_k > 1:
+        raise ParameterError(f"top_k={top_k} with versus={versus!r}", "one class against another", "give target=")
     return tuple(Contrast(one, versus) for one in targets)
 
 

@@ -40,6 +40,10 @@ SHORT: dict[str, tuple[str, dict[str, Any]]] = {
 """Other names under which methods are known (sauron's codes among them)."""
 
 
+WORDY = ("at",)
+"""Parameters whose text is meant as text: layers may be called `1`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """One parameter of a method, for help texts and forms."""
@@ -133,7 +137,7 @@ def _built(cls: type[Any], params: Mapping[str, Any]) -> Method:
                 f"one of {', '.join(known) or 'none: it has no parameters'}",
                 f"perhaps {near}" if near else "",
             )
-        given[name] = _read(value) if isinstance(value, str) else value
+        given[name] = _read(value) if isinstance(value, str) and name not in WORDY else value
         if name == "method" and isinstance(given[name], str):
             given[name] = make(given[name])
     missing = [n for n, f in known.items() if f.default is MISSING and n not in given]

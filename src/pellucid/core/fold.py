@@ -92,7 +92,9 @@ class Only:
 
     def tally(self, count: int, batch: int) -> Tally:
         if count != 1:
-            raise ParameterError(f"the only answer at {count} points", "one point", "say what becomes of all: Mean() ...")
+            raise ParameterError(
+                f"the only answer at {count} points", "one point", "say what becomes of all: Mean() ..."
+            )
         return _Sum(batch, None, self.times)
 
 

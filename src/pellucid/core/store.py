@@ -54,7 +54,10 @@ def save(
     text = json.dumps({"schema": SCHEMA, "entries": heads}, ensure_ascii=False, allow_nan=True)
     beside = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
+        beside.touch()
+        mode = beside.stat().st_mode  # what the user's umask asks for; the library would write for the owner alone
         save_file(tensors, beside, metadata={"pellucid": text})
+        beside.chmod(mode)
         os.replace(beside, target)
     finally:
         beside.unlink(missing_ok=True)

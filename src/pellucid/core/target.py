@@ -60,7 +60,7 @@ class Contrast:
     def __init__(self, this: Asked, that: Asked) -> None:
         for name, side in (("this", this), ("that", that)):
             one = as_target(side)
-            if isinstance(one, tuple) or not isinstance(one, (Top, Class, Each)):
+            if isinstance(one, tuple) or not isinstance(one, (Top, Class, Each)) or width(one) > 1:
                 raise TargetError(f"Contrast of {side!r}", "two single classes", "name one class on each side")
             object.__setattr__(self, name, one)
 
@@ -310,7 +310,5 @@ def _scalar(target: Score, outputs: Tensor) -> Tensor:
     got = target.fn(outputs)
     if not isinstance(got, Tensor) or got.shape != outputs.shape[:1]:
         what = f"shape {tuple(got.shape)}" if isinstance(got, Tensor) else f"a {type(got).__name__}"
-        raise TargetError(
-            f"Score {target.name!r} gave {what}", f"one number per row, ({len(outputs)},)"
-        )
+        raise TargetError(f"Score {target.name!r} gave {what}", f"one number per row, ({len(outputs)},)")
     return got

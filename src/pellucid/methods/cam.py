@@ -12,6 +12,7 @@ from torch import Tensor
 from pellucid.core.ask import Attribution, Can, Query, attribution
 from pellucid.core.explanation import HEIGHT, WIDTH, Kind
 from pellucid.core.method import method, param
+from pellucid.ops.checks import with_places
 
 CHANNEL, PLACES = -3, (-2, -1)
 NEEDS = (Can.GRADIENT, Can.SITES)
@@ -29,7 +30,7 @@ class GradCAM:
     relu: bool = param(default=True)
 
     async def explain(self, q: Query) -> Attribution:
-        act, grad = await q.site(self.at)
+        act, grad = await _maps(q, self.at)
         alpha = grad.mean(PLACES, keepdim=True)
         return _map((alpha * act).sum(CHANNEL), self)
 
@@ -45,7 +46,7 @@ class GradCAMPlusPlus:
     relu: bool = param(default=True)
 
     async def explain(self, q: Query) -> Attribution:
-        act, grad = await q.site(self.at)
+        act, grad = await _maps(q, self.at)
         below = 2 * grad**2 + act.sum(PLACES, keepdim=True) * grad**3
         alpha = (grad**2 / below).where(below != 0, below)
         weight = (alpha * grad.relu()).sum(PLACES, keepdim=True)
@@ -63,7 +64,7 @@ class XGradCAM:
     relu: bool = param(default=True)
 
     async def explain(self, q: Query) -> Attribution:
-        act, grad = await q.site(self.at)
+        act, grad = await _maps(q, self.at)
         total = act.sum(PLACES, keepdim=True)
         weight = ((act * grad).sum(PLACES, keepdim=True) / total).where(total != 0, total)
         return _map((weight * act).sum(CHANNEL), self)
@@ -80,7 +81,7 @@ class HiResCAM:
     relu: bool = param(default=True)
 
     async def explain(self, q: Query) -> Attribution:
-        act, grad = await q.site(self.at)
+        act, grad = await _maps(q, self.at)
         return _map((grad * act).sum(CHANNEL), self)
 
 
@@ -95,8 +96,13 @@ class LayerCAM:
     relu: bool = param(default=True)
 
     async def explain(self, q: Query) -> Attribution:
-        act, grad = await q.site(self.at)
+        act, grad = await _maps(q, self.at)
         return _map((grad.relu() * act).sum(CHANNEL), self)
+
+
+async def _maps(q: Query, at: Any) -> tuple[Tensor, Tensor]:
+    act, grad = await q.site(at)
+    return with_places(act, at), grad
 
 
 def _map(cam: Tensor, made_by: Any) -> Attribution:

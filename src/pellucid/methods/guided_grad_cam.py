@@ -7,6 +7,7 @@ from typing import Any
 from pellucid.core.ask import Attribution, Can, Query, Where, attribution, together
 from pellucid.core.explanation import Kind
 from pellucid.core.method import method, one_of, param
+from pellucid.ops.checks import with_places
 from pellucid.ops.resize import resize
 from pellucid.propagation import Guided
 
@@ -30,6 +31,7 @@ class GuidedGradCAM:
 
     async def explain(self, q: Query) -> Attribution:
         signal, (act, grad) = await together(q.grad(where=Where(rule=Guided())), q.site(self.at))
+        act = with_places(act, self.at)
         alpha = grad.mean((-2, -1), keepdim=True)
         cam = (alpha * act).sum(-3, keepdim=True).relu()
         size = (q.x.shape[-2], q.x.shape[-1])

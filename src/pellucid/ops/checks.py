@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from pellucid.core.ask import RowCheck
+from pellucid.core.errors import SiteError
 
 
 def completeness(values: Tensor, difference: Tensor, limit: float = 0.05) -> RowCheck:
@@ -26,3 +27,14 @@ def relative_gap(values: Tensor, difference: Tensor) -> Tensor:
     total = values.double().flatten(2).sum(2)
     gap = (total - difference.double()).abs()
     return (gap / difference.double().abs()).nan_to_num(nan=0.0)
+
+
+def with_places(act: Tensor, at: object) -> Tensor:
+    """An activation [batch, channel, height, width]; SiteError for one without height and width."""
+    if act.ndim != 4:
+        raise SiteError(
+            f"layer {at} answers {tuple(act.shape[1:])} per row, without height and width",
+            "a layer with a feature map",
+            "at='auto' finds the last one; pellucid layers MODEL lists all",
+        )
+    return act

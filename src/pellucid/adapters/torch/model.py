@@ -20,7 +20,7 @@ from pellucid.adapters.torch.budget import MEMORY, Budget, available
 from pellucid.adapters.torch.outputs import Selector, scores
 from pellucid.adapters.torch.prepare import TOLERANCE, channels_last, disagreement, fold
 from pellucid.adapters.torch.session import Ready, TorchSession
-from pellucid.adapters.torch.watch import Facts, Headless, Randomness, TorchRandomness, watch
+from pellucid.adapters.torch.watch import Facts, Headless, Randomness, watch
 from pellucid.core.ask import Can
 from pellucid.core.errors import InputError, ParameterError, UnsupportedModel
 from pellucid.core.explanation import ModelCard
@@ -112,8 +112,8 @@ class TorchModel:
     @contextmanager
     def ready(self, x: Tensor) -> Generator[TorchSession]:
         """A session for rows like x. Modes, random states and the module are as before on any exit."""
-        known = bool(getattr(self._local, "ready", None)) and not self._local.draws
-        before = TorchRandomness() if known else Randomness.now()
+        quiet = bool(getattr(self._local, "ready", None)) and not self._local.draws  # seen to draw nothing
+        before = None if quiet else Randomness.now()
         with (
             torch.inference_mode(False),
             torch.autocast(x.device.type, enabled=False),
@@ -122,7 +122,7 @@ class TorchModel:
             try:
                 yield self._session(net, x)
             finally:
-                if before.moved():
+                if before is not None and before.moved():
                     before.restore()
                     self._local.draws = True
 

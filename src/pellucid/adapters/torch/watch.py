@@ -277,19 +277,6 @@ class Randomness:
         torch.set_rng_state(self.torch)
 
 
-class TorchRandomness:
-    """Torch's global random state alone, for models that are known to draw nothing from elsewhere."""
-
-    def __init__(self) -> None:
-        self.torch = torch.get_rng_state()
-
-    def moved(self) -> bool:
-        return not torch.equal(self.torch, torch.get_rng_state())
-
-    def restore(self) -> None:
-        torch.set_rng_state(self.torch)
-
-
 class Headless(TorchFunctionMode):
     """Run a model without its last softmax: call number `head` gives its input back."""
 
