@@ -1,4 +1,4 @@
-"""The models on which libraries are compared: real weights where they come by pip, else weights from a local generator."""
+"""The models on which libraries are compared: released weights where pip brings them, else from a local generator."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Case:
     """One model with the rows that are explained.
 
     site    layer of the class activation maps and of all that looks inside
-    grid    brings what a peer sees there to [batch, channel, height, width]; pytorch-grad-cam calls it reshape_transform
+    grid    brings what a peer sees there to [batch, channel, height, width]: a reshape_transform
     twin    what the peer is given instead of the module: the same function, written so that the peer understands it
     """
 

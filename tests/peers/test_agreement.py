@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.peers import prepared, sampled
 from tests.peers.rows import TOLERANCE, Row, every
 
 pytest.importorskip("captum")
@@ -17,3 +18,14 @@ def test_equal_or_known_to_differ(row: Row):
         assert isinstance(found, float) and found <= TOLERANCE
     else:  # once the peer is repaired, the table has to say so
         assert isinstance(found, str) or found > TOLERANCE
+
+
+@pytest.mark.parametrize("title", sampled.COMPARED)
+def test_means_of_random_draws_agree_within_their_errors(title: str):
+    furthest, error = sampled.apart(title)
+    assert furthest <= sampled.LIMIT and error < 0.02
+
+
+@pytest.mark.parametrize("row", list(prepared.every()), ids=str)
+def test_prepared_evaluation_agrees_with_plain(row: prepared.Prepared):
+    assert row.measure() <= row.tolerance

@@ -29,7 +29,7 @@ RULES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """ours: the method on a case; theirs: the peer's numbers; target: what is explained, the case's class by default."""
+    """ours: the method on a case; theirs: the peer's numbers; target: what is explained, else the case's class."""
 
     ours: Callable[[Case], Any]
     theirs: Callable[[Case], Tensor]
@@ -84,13 +84,17 @@ def occlusion(window: Pair, stride: Pair) -> Compared:
     """All windows of Captum in one batch; its map repeats itself over the channels."""
 
     def theirs(c: Case) -> Tensor:
-        got = attr().Occlusion(c.theirs).attribute(
-            c.x.clone(),
-            sliding_window_shapes=(3, *window),
-            strides=(3, *stride),
-            baselines=fill(c.x).expand(1, *c.x.shape[1:]),
-            target=c.target,
-            perturbations_per_eval=32,
+        got = (
+            attr()
+            .Occlusion(c.theirs)
+            .attribute(
+                c.x.clone(),
+                sliding_window_shapes=(3, *window),
+                strides=(3, *stride),
+                baselines=fill(c.x).expand(1, *c.x.shape[1:]),
+                target=c.target,
+                perturbations_per_eval=32,
+            )
         )
         return got.detach()[:, 0]
 
@@ -149,7 +153,9 @@ COMPARED: dict[str, Compared] = {
     "Occlusion": occlusion((16, 16), (8, 16)),
     "Occlusion, windows that do not fit evenly": occlusion((20, 20), (15, 15)),
     "Gradient of an inner unit": Compared(ours=make("gradient"), theirs=neuron_gradient, target=unit),
-    "Input × Gradient at a layer": Compared(ours=make_at("input_x_gradient"), theirs=on_layer("LayerGradientXActivation")),
+    "Input × Gradient at a layer": Compared(
+        ours=make_at("input_x_gradient"), theirs=on_layer("LayerGradientXActivation")
+    ),
     "Integrated Gradients at a layer": Compared(
         ours=lambda c: registry.make(
             "integrated_gradients", {"steps": STEPS, "at": Site(c.site, layout="auto" if c.grid is None else "none")}

@@ -1,0 +1,152 @@
+"""Writes docs/agreement.md: `python -m tests.peers.table`, or PELLUCID_WRITE_DOCS=1 with the tests of this folder."""
+
+from __future__ import annotations
+
+import math
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from tests.peers import prepared, rows, sampled
+from tests.peers.rows import KNOWN, TOLERANCE, Known, Row
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "agreement.md"
+PACKAGES = ("torch", "torchvision", "timm", "captum", "grad-cam")
+DIFFERENCES = "tests/peers/test_differences.py"
+
+HEAD = """\
+# Agreement with other libraries
+
+The same model, the same rows, the same class, in double precision on one thread: does another library get the numbers
+that Pellucid gets? `python -m tests.peers.table` writes this page, and the tests in `tests/peers` check every row of
+it. Written with {versions}.
+
+**How it is compared.** A difference is the largest difference of two maps, relative to the largest value in them. Rows
+agree up to {tolerance}. Differences below 1e-12 are not told apart: they depend on the machine. Where agreement is no
+closer than 1e-8, the peer rounds its weights to single precision, or adds a small ε to a denominator.
+
+Pellucid explains all methods of a model in one call, without any preparation of the model. Peers are given the
+arguments that make them compute the same thing: `abs=False` for Captum's Saliency, `relu_attributions=True` for its
+Grad-CAM, nearest-neighbour enlargement for Guided Grad-CAM (to whole multiples of the map, where all conventions are
+one), the same windows and the same colour for occlusion, the same nodes for paths, which start at zero. The maps of
+pytorch-grad-cam are those that it computes before it stretches them to [0, 1] and enlarges them, and it is given a
+`reshape_transform` for the transformers; Pellucid finds the grid of tokens by itself.
+
+**Models.** efficientnet_lite0 has its released weights and sees 96 × 96 pixels of the cat. The others have random
+weights from a local generator, with norms far from the identity, and see noise: vgg11 (48 pixels, a small head),
+resnet18, densenet121, a ViT of timm (vit_tiny_patch16) and a narrow form of torchvision's vit_b_16 (64 pixels each).
+
+**Differences.** Each has its reason, and a test that shows who is right: an axiom, or the same function written in
+another way, that Pellucid passes and the peer fails. A *twin* is the same function written so that the peer sees what
+it has to see; Pellucid explains the model as it stands.
+"""
+
+AFTER = """\
+## What the peers do with their maps afterwards
+
+pytorch-grad-cam returns every map cut at zero, stretched to [0, 1] and enlarged: neither the sign nor the size of the
+evidence is left, and the map of twice the score is the same map. Stretched in the same way, Pellucid's maps equal its
+maps (`test_sign_and_scale_survive`).
+"""
+
+
+def power(difference: float) -> str:
+    """The next power of ten; what is below 1e-12 depends on the machine."""
+    if difference < 1e-12:
+        return "< 1e-12"
+    return f"< 1e{math.floor(math.log10(difference)) + 1}"
+
+
+def share(difference: float) -> str:
+    """A difference that is there, with two digits."""
+    percent = 100 * difference
+    return f"{percent:.0f} %" if percent >= 100 else f"{percent:.2g} %"
+
+
+def line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def header(*titles: str) -> list[str]:
+    return [line(*titles), "|" + " --- |" * len(titles)]
+
+
+def limit(tolerance: float) -> str:
+    return f"1e{round(math.log10(tolerance))}"
+
+
+def key(row: Row) -> str:
+    """The cells by which a row is found again."""
+    return line(row.method, row.model + (f"; twin: {row.twin}" if row.twin else ""), row.peer)
+
+
+def compared(row: Row) -> str:
+    """One row with its verdict."""
+    found = row.measure()
+    known = row.known
+    shown = found if isinstance(found, str) else power(found) if known is None else share(found)
+    fine = isinstance(found, float) and found <= TOLERANCE
+    if known is None:
+        verdict = "agrees" if fine else "**defect**"
+    else:
+        verdict = "**no longer differs**" if fine else f"differs: [{KNOWN.index(known) + 1}](#differences)"
+    return f"{key(row)} {shown} | {limit(TOLERANCE)} | {verdict} |"
+
+
+def reason(number: int, known: Known) -> str:
+    return line(str(number), known.peer, ", ".join(known.methods), known.reason, f"`{known.proof}`")
+
+
+def page() -> str:
+    """The whole page; measures every row."""
+    versions = ", ".join(f"{name} {version(name).partition('+')[0]}" for name in PACKAGES)
+    parts = [HEAD.format(versions=versions, tolerance=limit(TOLERANCE))]
+    for peer in rows.PEERS:
+        table = header("method", "model", "peer", "difference", "tolerance", "verdict")
+        parts.append("\n".join([f"## {peer}", "", *table, *(compared(r) for r in rows.every() if r.peer == peer), ""]))
+    table = header("no.", "peer", "methods", "reason", f"test in `{DIFFERENCES}`")
+    parts.append("\n".join(["## Differences", "", *table, *(reason(i, k) for i, k in enumerate(KNOWN, 1)), ""]))
+    parts += [AFTER, random_draws(), evaluations()]
+    return "\n".join(parts)
+
+
+def random_draws() -> str:
+    """Methods that draw: are the means within their errors of each other?"""
+    lines = ["## Methods that draw at random", "", *header("method", "model", "peer", "distance", "verdict")]
+    for title, (_, _, theirs) in sampled.COMPARED.items():
+        fine = sampled.apart(title)[0] <= sampled.LIMIT
+        within = f"within {sampled.LIMIT:.0f} standard errors of {sampled.SAMPLES} draws, at every pixel"
+        lines.append(line(title, "small tanh net", f"Captum {theirs}", within, "agrees" if fine else "**defect**"))
+    return "\n".join([*lines, ""])
+
+
+def evaluations() -> str:
+    """Prepared against plain."""
+    says = (
+        "Batch-norms folded and memory laid out channels-last, against the model as it stands. Scores: largest\n"
+        "difference; maps: relative L2. In single precision rounding flips kinks, in the plain evaluation as well."
+    )
+    lines = ["## The prepared evaluation", "", says, ""]
+    lines += header("what", "model", "precision", "difference", "tolerance", "verdict")
+    for row in prepared.every():
+        found = row.measure()
+        verdict = "agrees" if found <= row.tolerance else "**defect**"
+        lines.append(f"{prepared_key(row)} {power(found)} | {limit(row.tolerance)} | {verdict} |")
+    return "\n".join([*lines, ""])
+
+
+def prepared_key(row: prepared.Prepared) -> str:
+    return line(row.what, row.model, row.precision)
+
+
+def main() -> None:
+    """Measure, and write the page."""
+    torch.set_num_threads(1)
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    import tests.conftest  # noqa: F401 - lets torchvision be imported beside any torch
+
+    main()

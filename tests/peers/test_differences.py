@@ -1,0 +1,221 @@
+"""Where a peer and we differ: an axiom, or the same function written differently, that we pass and the peer fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from tests.peers.models import BUNDLED, TRANSFORMERS, Case, DenseNetOfModules, case, distance, local, plain, twin_case
+from tests.peers.rows import GUIDED, KNOWN, LAYER_PATH, TOLERANCE
+from tests.peers.with_captum import COMPARED, RULES
+from tests.peers.with_grad_cam import CAMS, raw
+from tests.unit.propagation.nets import Net, by_hand
+from tests.unit.propagation.nets import plain as plain_gradient
+from tests.unit.propagation.nets import row as random_row
+from torch import Tensor, nn
+
+import pellucid
+from pellucid.core.errors import RuleError
+
+attr = pytest.importorskip("captum.attr")
+pytest.importorskip("pytorch_grad_cam")
+pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]
+EXACT = 1e-9
+
+
+def ours(module: nn.Module, x: Tensor, method: Any, target: Any = 0) -> Tensor:
+    return pellucid.explain(plain(module), x, [method], target=target, output="logit")[0].values
+
+
+def compared(title: str, c: Case) -> tuple[Tensor, Tensor]:
+    """Our map and Captum's."""
+    return ours(c.module, c.x, COMPARED[title].ours(c), c.target), COMPARED[title].theirs(c)
+
+
+def gradient(c: Case) -> Tensor:
+    return plain_gradient(c.module, c.x, c.target)
+
+
+def test_every_known_difference_has_its_test():
+    assert {known.proof for known in KNOWN} <= set(globals())
+
+
+# -- guided backpropagation and deconvnet ---------------------------------------------------------------------------
+
+GATES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "guided_backprop": lambda z, r: r * ((z > 0) & (z < 6) & (r > 0)),
+    "deconvnet": lambda z, r: r * (r > 0),
+}
+
+
+@pytest.mark.parametrize(("method", "theirs"), [("guided_backprop", "GuidedBackprop"), ("deconvnet", "Deconvolution")])
+def test_relu6_has_the_guided_backward_written_by_hand(method, theirs):
+    net, x = Net(nn.ReLU6()), 9 * random_row(2, 2, 5, 5, seed=7)
+    assert distance(ours(net, x, method, 1), by_hand(net, x, GATES[method])) <= EXACT
+    assert distance(getattr(attr, theirs)(net).attribute(x.clone(), target=1), plain_gradient(net, x)) == 0.0
+
+
+@pytest.mark.parametrize("title", ["Guided Backpropagation", "Deconvnet"])
+def test_on_the_bundled_model_captum_returns_the_plain_gradient(title):
+    mine, theirs = compared(title, case(BUNDLED))
+    assert distance(theirs, gradient(case(BUNDLED))) == 0.0
+    assert distance(mine, gradient(case(BUNDLED))) > 0.1
+    assert distance(mine, compared(title, twin_case(BUNDLED))[1]) <= TOLERANCE
+
+
+@pytest.mark.parametrize("title", [*GUIDED, LAYER_PATH])
+def test_modules_or_functions_make_no_difference(title):
+    written, twin = case("densenet121"), twin_case("densenet121")
+    mine, of_twin = (
+        ours(module, twin.x, COMPARED[title].ours(twin), twin.target) for module in (twin.module, twin.twin)
+    )
+    assert distance(mine, of_twin) <= EXACT
+    theirs = COMPARED[title].theirs(twin)
+    assert distance(theirs, mine) <= TOLERANCE
+    if title == LAYER_PATH:
+        with pytest.raises(RuntimeError, match="in-place"):
+            COMPARED[title].theirs(written)
+    else:
+        assert distance(COMPARED[title].theirs(written), theirs) > 0.01
+
+
+@pytest.mark.parametrize("title", GUIDED)
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_without_a_rectifier_there_is_no_guided_backward(name, title):
+    c = case(name)
+    with pytest.raises(RuleError, match="gelu"):
+        ours(c.module, c.x, COMPARED[title].ours(c), c.target)
+    if title != "Guided Grad-CAM":
+        assert distance(COMPARED[title].theirs(c), gradient(c)) <= 1e-12
+
+
+# -- paths ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", [*RULES, "trapezoid"])
+def test_trapezoid_is_complete_on_a_linear_model(rule):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).double()
+    x, n = random_row(1, 3, 2, 2), 8
+    wanted = float((net(x) - net(torch.zeros_like(x)))[0, 1])
+    mine = ours(net, x, pellucid.registry.make("integrated_gradients", {"rule": rule, "steps": n}), 1)
+    theirs = attr.IntegratedGradients(net).attribute(
+        x.clone(), target=1, n_steps=n, method={**RULES, "trapezoid": "riemann_trapezoid"}[rule]
+    )
+    assert float(mine.sum()) == pytest.approx(wanted, rel=EXACT)
+    kept = (n - 1) / n if rule == "trapezoid" else 1
+    assert float(theirs.sum()) == pytest.approx(kept * wanted, rel=1e-6)
+
+
+class Quadratic(nn.Module):
+    """The sum of squares of the channels of one layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x).square().sum((2, 3))
+
+
+def test_conductance_is_complete_where_the_score_is_quadratic():
+    net, x = Quadratic(), random_row(1, 3, 6, 6)
+    wanted = float((net(x) - net(torch.zeros_like(x)))[0, 0])
+    mine = ours(net, x, pellucid.registry.make("conductance", {"at": "conv", "steps": 5}))
+    made = attr.LayerConductance(net, net.conv)
+    assert float(mine.sum()) == pytest.approx(wanted, rel=EXACT)
+    for rule in ("gausslegendre", "riemann_trapezoid", "riemann_middle"):
+        theirs = made.attribute(x.clone(), target=0, n_steps=5, method=rule)
+        assert abs(float(theirs.sum()) - wanted) > 0.05 * abs(wanted)
+
+
+# -- occlusion ------------------------------------------------------------------------------------------------------
+
+
+class Total(nn.Module):
+    """Every pixel counts the same."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sum((1, 2, 3))[:, None]
+
+
+def test_equal_pixels_get_equal_occlusion():
+    c = Case(name="total", module=Total(), x=torch.ones(1, 3, 48, 48, dtype=torch.float64), target=0, site="")
+    mine, theirs = compared("Occlusion, windows that do not fit evenly", c)
+    assert float(mine.max() - mine.min()) <= EXACT * float(mine.max())
+    assert float(theirs.max() - theirs.min()) > 0.1 * float(theirs.max())
+    assert distance(*compared("Occlusion", c)) <= TOLERANCE
+
+
+# -- class activation maps ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_token_grid_is_found_without_help(name):
+    c, twin = case(name), twin_case(name)
+    mine = ours(c.module, c.x, COMPARED["Grad-CAM"].ours(c), c.target)
+    assert mine.shape == (2, 4, 4)
+    explicit = ours(twin.twin, c.x, pellucid.registry.make("grad_cam", {"at": twin.twin_site}), c.target)
+    assert distance(mine, explicit) <= EXACT
+    assert COMPARED["Grad-CAM"].theirs(c).shape != mine.shape
+
+
+class Rescaled(nn.Module):
+    """A layer whose features are `size` times as large, and a head that takes it back: one function for all sizes."""
+
+    def __init__(self, size: float) -> None:
+        super().__init__()
+        self.size = size
+        self.conv, self.features, self.head = nn.Conv2d(3, 4, 3), nn.Identity(), nn.Conv2d(4, 2, 3)
+        self.double()
+        with torch.no_grad():
+            for p, q in zip(self.parameters(), Net(torch.relu).parameters(), strict=False):
+                p.copy_(torch.randn(p.shape, dtype=q.dtype, generator=local(p.numel())) / 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = self.features(self.size * torch.relu(self.conv(x)))
+        return torch.tanh(self.head(inner / self.size)).mean((2, 3))
+
+
+@pytest.mark.parametrize("title", CAMS)
+def test_cams_do_not_depend_on_the_scale_of_features(title):
+    mine, theirs = CAMS[title]
+    x = random_row(2, 3, 9, 9)
+    cases = [Case(name="", module=Rescaled(s), x=x, target=1, site="features") for s in (1.0, 1e3)]
+    a, b = (ours(c.module, x, pellucid.registry.make(mine, {"at": c.site}), 1) for c in cases)
+    assert distance(a, b) <= EXACT
+    if title == "Grad-CAM++":
+        assert distance(*(raw(theirs, c) for c in cases)) > 0.01
+
+
+@pytest.mark.parametrize("title", CAMS)
+def test_in_place_or_not_makes_no_difference(title):
+    written = case("densenet121")
+    twin = replace(written, module=DenseNetOfModules(written.module))
+    mine, theirs = CAMS[title]
+    method = pellucid.registry.make(mine, {"at": written.site})
+    a, b = (ours(c.module, c.x, method, c.target) for c in (written, twin))
+    assert distance(a, b) <= EXACT
+    if title in ("Grad-CAM", "XGrad-CAM"):  # the peer's XGrad-CAM adds 1e-7 to sums that may be small
+        assert distance(raw(theirs, twin), a) <= (1e-5 if title == "XGrad-CAM" else TOLERANCE)
+        assert distance(raw(theirs, written), a) > 0.01
+
+
+def test_sign_and_scale_survive():
+    import pytorch_grad_cam
+    from pytorch_grad_cam.utils.image import scale_cam_image
+
+    c = case("resnet18")
+    signed = pellucid.registry.make("hi_res_cam", {"at": c.site, "relu": False})
+    one, twice, minus = (
+        ours(c.module, c.x, signed, pellucid.Score(lambda y, f=f: f * y[:, c.target])) for f in (1.0, 2.0, -1.0)
+    )
+    assert distance(twice, 2 * one) <= EXACT and distance(minus, -one) <= EXACT
+    with pytorch_grad_cam.HiResCAM(c.module, [c.layer]) as cam:
+        drawn = [cam(c.x.clone(), [lambda y, f=f: f * y[c.target]] * 2) for f in (1.0, 2.0)]
+    c.module.zero_grad(set_to_none=True)
+    assert (abs(drawn[0] - drawn[1]) < 1e-5).all() and drawn[0].min() == 0.0
+    same = scale_cam_image(scale_cam_image(one.relu().numpy(), (64, 64)))
+    assert (abs(same - drawn[0]) < 1e-5).all()
