@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from operator import index
 from typing import Any
 
 import torch
@@ -137,12 +138,13 @@ class Check:
     """One sentence on what is measured, for people."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Explanation:
     """Why one model gave one output, for a batch of inputs, by one method. A frozen value.
 
     `values[i]` belongs to `inputs.name[i]`; the first axis is always the batch. Numbers are signed and
-    raw: reduction over channels, clipping and colour belong to `pellucid.views`.
+    raw: reduction over channels, clipping and colour belong to `pellucid.views`. Two explanations are equal when they
+    are the same object; tensors have no single answer to "equal?".
     """
 
     values: Tensor
@@ -173,7 +175,8 @@ class Explanation:
 
     def __getitem__(self, row: int | slice) -> Explanation:
         """The explanation of one row (still with a batch axis, of length one) or of a slice of rows."""
-        if isinstance(row, int):
+        if not isinstance(row, slice):
+            row = index(row)
             if not -len(self) <= row < len(self):
                 raise IndexError(f"row {row} of an explanation with {len(self)} rows")
             row = slice(row % len(self), row % len(self) + 1)
@@ -225,14 +228,15 @@ class Explanations(Sequence[Explanation]):
     The order is models, then methods, then targets; every entry holds the whole batch of images.
     """
 
-    entries: tuple[Explanation, ...] = ()
+    entries: Sequence[Explanation] = ()
+    """A tuple; or, for results in a folder, a sequence that reads an entry when it is asked for."""
 
     def __len__(self) -> int:
         return len(self.entries)
 
     def __getitem__(self, which: Any) -> Any:
         """One entry, or several by a slice."""
-        return Explanations(self.entries[which]) if isinstance(which, slice) else self.entries[which]
+        return Explanations(tuple(self.entries[which])) if isinstance(which, slice) else self.entries[which]
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -276,8 +280,9 @@ class Explanations(Sequence[Explanation]):
         if target is None and image is None:
             hits = whole
         else:
-            rows = (e[image : image + 1] for e in whole) if isinstance(image, int) else (r for e in whole for r in e)
-            hits = [row for row in rows if len(row) and fits(row)]
+            places = [image] if isinstance(image, int) else None
+            rows = (e[i] for e in whole for i in places or range(len(e)) if -len(e) <= i < len(e))
+            hits = [row for row in rows if fits(row)]
         if not hits:
             known = [*self.methods, *self.models, *self.images, *{n for e in self.entries for n in e.target.name}]
             asked = next(str(a) for a in (method, target, model, image) if a is not None) if self.entries else ""
@@ -289,9 +294,11 @@ class Explanations(Sequence[Explanation]):
         return Explanations(tuple(hits))
 
     def __add__(self, other: Explanations) -> Explanations:
-        return Explanations(self.entries + other.entries)
+        return Explanations((*self.entries, *other.entries))
 
     def __repr__(self) -> str:
+        if not isinstance(self.entries, tuple):
+            return f"Explanations({len(self)} entries, {self.entries!r})"
         return "Explanations(\n" + "".join(f"  {e!r},\n" for e in self.entries) + ")"
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
@@ -312,13 +319,21 @@ def show_with(renderer: Callable[[Explanations], dict[str, object]]) -> None:
     _display = renderer
 
 
+def joined(parts: Sequence[Explanation]) -> list[Explanation]:
+    """Explanations of the same method and target, joined where inputs and values have the same shape."""
+    alike: dict[tuple[tuple[int, ...], ...], list[Explanation]] = {}
+    for part in parts:
+        alike.setdefault((tuple(part.values.shape[1:]), part.inputs.shape), []).append(part)
+    return [cat(group) for group in alike.values()]
+
+
 def cat(parts: Sequence[Explanation]) -> Explanation:
-    """Join explanations of the same method and target over further images into one batch."""
+    """Join explanations of the same method and target over further images of the same shape into one batch."""
     first = parts[0]
     if len(parts) == 1:
         return first
 
-    def joined(get: Callable[[Explanation], Sequence[Any]]) -> tuple[Any, ...]:
+    def chained(get: Callable[[Explanation], Sequence[Any]]) -> tuple[Any, ...]:
         return tuple(item for part in parts for item in get(part))
 
     pictures = [p.inputs.picture for p in parts]
@@ -327,20 +342,20 @@ def cat(parts: Sequence[Explanation]) -> Explanation:
         values=torch.cat([p.values for p in parts]),
         target=replace(
             first.target,
-            index=joined(lambda p: p.target.index),
-            name=joined(lambda p: p.target.name),
-            score=joined(lambda p: p.target.score),
+            index=chained(lambda p: p.target.index),
+            name=chained(lambda p: p.target.name),
+            score=chained(lambda p: p.target.score),
         ),
         prediction=replace(
             first.prediction,
-            index=joined(lambda p: p.prediction.index),
-            name=joined(lambda p: p.prediction.name),
-            probability=joined(lambda p: p.prediction.probability),
+            index=chained(lambda p: p.prediction.index),
+            name=chained(lambda p: p.prediction.name),
+            probability=chained(lambda p: p.prediction.probability),
         ),
         inputs=replace(
             first.inputs,
-            name=joined(lambda p: p.inputs.name),
-            notes=joined(lambda p: p.inputs.notes),
+            name=chained(lambda p: p.inputs.name),
+            notes=chained(lambda p: p.inputs.notes),
             picture=None if any(p is None for p in pictures) else torch.cat([p for p in pictures if p is not None]),
         ),
         record=replace(
@@ -351,8 +366,8 @@ def cat(parts: Sequence[Explanation]) -> Explanation:
         checks=tuple(
             replace(
                 c,
-                value=joined(lambda p, i=i: p.checks[i].value),
-                passed=joined(lambda p, i=i: p.checks[i].passed),
+                value=chained(lambda p, i=i: p.checks[i].value),
+                passed=chained(lambda p, i=i: p.checks[i].passed),
             )
             for i, c in enumerate(first.checks)
         ),

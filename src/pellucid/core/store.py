@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -153,6 +153,7 @@ class Shelf:
 
     def __init__(self, folder: Path, parts: list[list[str]]) -> None:
         self.folder, self.parts = folder, parts
+        self._places: dict[tuple[int, tuple[int, ...]], int] = {}
 
     @classmethod
     def new(cls, folder: Path, *, overwrite: bool = False) -> Shelf:
@@ -171,26 +172,48 @@ class Shelf:
         shelf._write()
         return shelf
 
-    def add(self, place: int, entry: Explanation) -> None:
-        """Write one more part of the entry at this place."""
-        while len(self.parts) <= place:
+    def add(self, number: int, entry: Explanation) -> None:
+        """Write one more part of the entry of this number; rows of another shape begin an entry of their own."""
+        key = (number, tuple(entry.values.shape[1:]))
+        if key not in self._places:
+            self._places[key] = len(self.parts)
             self.parts.append([])
+        place = self._places[key]
         name = f"{place:03d}-{entry.record.method}-{len(self.parts[place]):05d}{SUFFIX}"
         save(entry, self.folder / name, overwrite=True)
         self.parts[place].append(name)
         self._write()
 
     def done(self) -> Explanations:
-        """All parts joined; numbers stay in the files until they are used (memory mapped)."""
-        return Explanations(tuple(self._joined(names) for names in self.parts if names))
-
-    def _joined(self, names: list[str]) -> Explanation:
-        return cat([load(self.folder / name)[0] for name in names])
+        """All entries; each is read and joined from its parts when it is asked for, and not kept."""
+        return Explanations(OnDisk(self.folder, tuple(tuple(names) for names in self.parts if names)))
 
     def _write(self) -> None:
         beside = self.folder / f".{INDEX}.part"
         beside.write_text(json.dumps({"schema": SCHEMA, "parts": self.parts}), encoding="utf-8")
         os.replace(beside, self.folder / INDEX)
+
+
+class OnDisk(Sequence[Explanation]):
+    """The entries in a folder, read one at a time."""
+
+    def __init__(self, folder: Path, parts: tuple[tuple[str, ...], ...]) -> None:
+        self.folder, self.parts = folder, parts
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def __getitem__(self, which: Any) -> Any:
+        if isinstance(which, slice):
+            return tuple(self[i] for i in range(*which.indices(len(self))))
+        return cat([load(self.folder / name)[0] for name in self.parts[which]])
+
+    def each_part(self) -> Iterator[Explanation]:
+        """Every part as it was written, a few images of one method at a time: for runs beyond memory."""
+        return (load(self.folder / name)[0] for names in self.parts for name in names)
+
+    def __repr__(self) -> str:
+        return f"read from {self.folder} when they are used"
 
 
 def _index(folder: Path) -> list[list[str]]:
