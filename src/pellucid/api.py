@@ -174,7 +174,7 @@ def explain(
         done += len(wave.x)
         for place, entry in enumerate(entries):
             if shelf is None:
-                parts.setdefault((place, tuple(entry.values.shape[1:])), []).append(entry)
+                parts.setdefault((place, entry.inputs.shape), []).append(entry)
             else:
                 shelf.add(place, entry)
     if shelf is not None:

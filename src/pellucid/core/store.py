@@ -174,7 +174,7 @@ class Shelf:
 
     def add(self, number: int, entry: Explanation) -> None:
         """Write one more part of the entry of this number; rows of another shape begin an entry of their own."""
-        key = (number, tuple(entry.values.shape[1:]))
+        key = (number, entry.inputs.shape)
         if key not in self._places:
             self._places[key] = len(self.parts)
             self.parts.append([])
