@@ -179,14 +179,15 @@ class Shelf:
             self._places[key] = len(self.parts)
             self.parts.append([])
         place = self._places[key]
-        name = f"{place:03d}-{entry.record.method}-{len(self.parts[place]):05d}{SUFFIX}"
+        name = f"{number:03d}-{entry.record.method}-{place:03d}-{len(self.parts[place]):05d}{SUFFIX}"
         save(entry, self.folder / name, overwrite=True)
         self.parts[place].append(name)
         self._write()
 
     def done(self) -> Explanations:
         """All entries; each is read and joined from its parts when it is asked for, and not kept."""
-        return Explanations(OnDisk(self.folder, tuple(tuple(names) for names in self.parts if names)))
+        ordered = sorted((tuple(names) for names in self.parts if names), key=lambda names: names[0])
+        return Explanations(OnDisk(self.folder, tuple(ordered)))
 
     def _write(self) -> None:
         beside = self.folder / f".{INDEX}.part"
