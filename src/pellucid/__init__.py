@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pellucid.api import layers as layers
     from pellucid.api import load as load
     from pellucid.api import plan as plan
+    from pellucid.api import report as report
     from pellucid.api import wrap as wrap
     from pellucid.core.explanation import Explanation as Explanation
     from pellucid.core.explanation import Explanations as Explanations
@@ -52,13 +53,12 @@ if TYPE_CHECKING:
     from pellucid.methods.smooth_grad import VarGrad as VarGrad
     from pellucid.preprocess import Preprocess as Preprocess
     from pellucid.views import panel as panel
-    from pellucid.views.report import write_report as _write_report
 
-    read, report = _load, _write_report
+    read = _load
 
 # Names are fetched when they are first used: `pellucid --help` need not wait for torch.
 _HOMES = {
-    "pellucid.api": ("wrap", "load", "explain", "compare", "plan", "layers", "cite"),
+    "pellucid.api": ("wrap", "load", "explain", "compare", "plan", "layers", "cite", "report"),
     "pellucid.core.explanation": ("Explanation", "Explanations", "Kind"),
     "pellucid.core.site": ("Site",),
     "pellucid.core.store": ("save", "load:read"),
@@ -75,7 +75,6 @@ _HOMES = {
     "pellucid.methods.smooth_grad": ("SmoothGrad", "VarGrad"),
     "pellucid.preprocess": ("Preprocess",),
     "pellucid.views": ("panel",),
-    "pellucid.views.report": ("write_report:report",),
 }
 _HOME = {name.rpartition(":")[2]: (home, name.partition(":")[0]) for home, names in _HOMES.items() for name in names}
 _PARTS = ("images", "registry", "views", "zoo")

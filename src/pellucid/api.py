@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import chain, count
 from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
@@ -204,7 +205,8 @@ def compare(
     photos = inputs if isinstance(inputs, Tensor) else images.read_many(inputs)
     names: list[str] = []
     for handle in handles:
-        names.append(handle.name if handle.name not in names else f"{handle.name} ({names.count(handle.name) + 1})")
+        numbered = (f"{handle.name} ({n})" for n in count(2))
+        names.append(next(name for name in chain([handle.name], numbered) if name not in names))
     every: list[Explanation] = []
     for handle, name in zip(handles, names, strict=True):
         got = explain(
@@ -266,6 +268,23 @@ def plan(
         evaluator=evaluator,
         decisions=decisions,
     )
+
+
+def report(
+    explanations: Explanations | Sequence[Explanation],
+    path: str | Path,
+    *,
+    title: str | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """One self-contained HTML page: opens from disk, needs no network, works without JavaScript.
+
+    title      heading of the page; made from the photos' names by default
+    overwrite  replace a file in the way; otherwise it is refused with FileExists
+    """
+    from pellucid.views.report import write_report  # templates are read only when a report is wanted
+
+    return write_report(explanations, path, title=title, overwrite=overwrite)
 
 
 def layers(model: TorchModel | nn.Module | str, inputs: Any = None) -> list[tuple[str, str, tuple[int, ...], bool]]:
@@ -330,9 +349,10 @@ def _targets(target: Asked, versus: Asked, top_k: int | None) -> tuple[Target, .
     targets = as_targets(target)
     if versus is None:
         return targets
-    if top_k is not None and top_k > 1:
-        raise ParameterError(f"top_k={top_k} with versus={versus!r}", "one class against another", "give target=")
-    return tuple(Contrast(one, versus) for one in targets)
+    singles = (
+        rank for one in targets for rank in ([*map(Top, range(1, one.k + 1))] if isinstance(one, Top) else [one])
+    )
+    return tuple(Contrast(one, versus) for one in singles)
 
 
 def _tasks(
@@ -354,7 +374,8 @@ def _tasks(
 
 def _sliced(task: Task, start: int, stop: int, last: bool) -> Task:
     """A task for one wave of the inputs; targets given one per image are cut."""
-    for target in task.targets:
+    sides = (side for t in task.targets for side in ((t.this, t.that) if isinstance(t, Contrast) else (t,)))
+    for target in sides:
         if last and isinstance(target, Each) and len(target.which) != stop:
             raise TargetError(f"Each of {len(target.which)} classes for {stop} images", "one class per image")
     return replace(task, targets=tuple(part(t, start, stop) for t in task.targets))
@@ -366,41 +387,47 @@ def _waves(handle: TorchModel, inputs: Any, tasks: Sequence[Task]) -> Iterator[_
     if isinstance(inputs, Tensor) and inputs.dtype != torch.uint8:
         yield from _row_waves(handle, inputs, copies)
         return
-    waiting: list[images.Photo] = []
-    ready: _Wave | None = None
-    for photo in images.read_each(inputs):
-        full = waiting and len(waiting) >= _many(handle.preprocess.rows(waiting[:1])[0], copies)
-        other = waiting and handle.preprocess.size is None and waiting[0].pixels.shape != photo.pixels.shape
-        if full or other:
-            if ready is not None:
-                yield ready
-            ready, waiting = _photo_wave(handle, waiting), []
-        waiting.append(photo)
-    if ready is not None:
-        yield ready
+    waiting: list[_Seen] = []
+    for seen in (_seen(handle, photo) for photo in images.read_each(inputs)):
+        first = waiting[0].row if waiting else seen.row
+        if waiting and (seen.row.shape != first.shape or len(waiting) >= _many(first, copies)):
+            yield _photo_wave(handle, waiting, False)
+            waiting = []
+        waiting.append(seen)
     if not waiting:
         raise InputError("no photos", "at least one photo")
-    yield replace(_photo_wave(handle, waiting), last=True)
+    yield _photo_wave(handle, waiting, True)
 
 
 def _many(row: Tensor, copies: int) -> int:
     return max(1, min(1024, WAVE // (row.numel() * row.element_size() * copies)))
 
 
-def _photo_wave(handle: TorchModel, photos: Sequence[images.Photo]) -> _Wave:
-    x = _ordinary(handle.preprocess.rows(photos, handle.dtype).to(handle.device))
-    pictures = (
-        torch.stack([torch.from_numpy(handle.preprocess.view(p)) for p in photos])
-        if handle.preprocess.affine is not None
-        else None
-    )
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """A photo as the model sees it; the photo itself, which may be large, is forgotten."""
+
+    row: Tensor
+    view: Tensor | None
+    name: str
+    notes: tuple[str, ...]
+
+
+def _seen(handle: TorchModel, photo: images.Photo) -> _Seen:
+    view = None if handle.preprocess.affine is None else torch.from_numpy(handle.preprocess.view(photo))
+    return _Seen(handle.preprocess.rows([photo], handle.dtype)[0], view, photo.name, photo.notes)
+
+
+def _photo_wave(handle: TorchModel, photos: Sequence[_Seen], last: bool) -> _Wave:
+    x = _ordinary(torch.stack([p.row for p in photos]).to(handle.device))
+    views = [p.view for p in photos if p.view is not None]
     about = Inputs(
         name=tuple(p.name for p in photos),
-        picture=pictures,
+        picture=torch.stack(views) if views else None,
         shape=tuple(x.shape[1:]),
         notes=tuple(p.notes for p in photos),
     )
-    return _Wave(x, about, False)
+    return _Wave(x, about, last)
 
 
 def _row_waves(handle: TorchModel, rows: Tensor, copies: int) -> Iterator[_Wave]:
@@ -499,7 +526,7 @@ def _entry(
 
 
 def _checks(values: Tensor, std_error: Tensor | None, t: int) -> tuple[Check, ...]:
-    flat = values.flatten(1)
+    flat = values.reshape(len(values), -1)
     span = flat.amax(1) - flat.amin(1) if flat.shape[1] > 1 else flat.abs().amax(1)
     spans = span.tolist()
     checks = [
@@ -601,4 +628,4 @@ def _counter(
     return counted
 
 
-__all__ = ["as_model", "cite", "compare", "explain", "layers", "load", "plan", "wrap"]
+__all__ = ["as_model", "cite", "compare", "explain", "layers", "load", "plan", "report", "wrap"]
