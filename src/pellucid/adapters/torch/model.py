@@ -268,8 +268,12 @@ def _borrowed(model: TorchModel) -> Generator[nn.Module]:
         return
     with _locks_lock:
         lock = _locks.setdefault(model.module, threading.RLock())
-    with lock, _as_it_was(model.module):
-        yield model.module
+    try:
+        with lock, _as_it_was(model.module):
+            yield model.module
+    finally:
+        if isinstance(model._module, weakref.ref):
+            local.ready = {}  # it holds the module, which is not ours to keep alive
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from pellucid.core.errors import SiteError, UnsupportedModel, nearest
 from pellucid.core.explanation import ModelCard
 from pellucid.core.site import AUTO, ModuleName, Site
 from pellucid.core.target import Labels
+from pellucid.engine.run import no_room, out_of_memory
 from pellucid.propagation import Intercept
 
 
@@ -156,7 +157,12 @@ class TorchSession:
             sites = [site for site in tokens if self.site_shape(site)[0] == width]
         x = torch.zeros(1, *self._row_shape, dtype=self._dtype, device=self._device)
         lane = Lane(PLAIN, False, tuple(sites), tuple(sites))
-        answer = self.run(Rows(1, lambda: x + 0.1, lambda: x, lambda: x[:, 0], _best, 1), lane)
+        try:
+            answer = self.run(Rows(1, lambda: x + 0.1, lambda: x, lambda: x[:, 0], _best, 1), lane)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            raise no_room(self._row_shape, str(error).partition("\n")[0][:120]) from error
         matters = [site for site in sites if bool(answer.slopes[site].any())]
         return (matters or sites)[-1], 1
 

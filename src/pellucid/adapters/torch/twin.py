@@ -31,19 +31,20 @@ def unwrap(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
 class Watch:
     """Notices when a module is no longer what it was: its tree, attributes and hooks, its tensors and their versions.
 
-    Made once per twin; `same` is asked at every call and compares dictionaries at the speed of C. Changes through
-    `.data`, which torch does not count, are noticed by a sample of every tensor's numbers. What it cannot see is a
-    change inside an attribute that is an object of the user's own.
+    It keeps no module alive. Made once per twin; `same` is asked at every call and compares dictionaries at the speed
+    of C. Changes through `.data`, which torch does not count, are noticed by a sample of every tensor's numbers. What
+    it cannot see is a change inside an attribute that is an object of the user's own.
     """
 
-    __slots__ = ("attributes", "held", "objects", "samples", "tables", "tensors")
+    __slots__ = ("attributes", "held", "hooks", "objects", "samples", "tensors", "trees")
 
     def __init__(self, module: nn.Module) -> None:
         every = list(module.modules())
-        tables = [table for each in every for table in (each._modules, *(each.__dict__[name] for name in HOOKS))]
-        self.tables = [(table, [*table.items()]) for table in tables]
+        self.trees = [(each._modules, [*each._modules.items()]) for each in every]
+        hooks = [each.__dict__[name] for each in every for name in HOOKS]
+        self.hooks = [(table, [*table]) for table in hooks]  # torch numbers hooks, and uses no number twice
         self.attributes = [(each.__dict__, len(each.__dict__), _plain(each)) for each in every]
-        self.objects = [(each, name, value) for each in every for name, value in _objects(each)]
+        self.objects = [(each.__dict__, name, value) for each in every for name, value in _objects(each)]
         holders = [held for each in every for held in (each._parameters, each._buffers)]
         self.held = [(held, [*map(id, held.values())]) for held in holders]
         found = [t for held in holders for t in held.values()] + [value for _, _, value in self.objects]
@@ -55,10 +56,11 @@ class Watch:
         """Whether nothing has changed."""
         return (
             all(t._version == version and t.data_ptr() == place for t, version, place in self.tensors)
-            and all([*now.items()] == then for now, then in self.tables)
+            and all([*now.items()] == then for now, then in self.trees)
+            and all([*now] == then for now, then in self.hooks)
             and all([*map(id, now.values())] == then for now, then in self.held)
             and all(len(now) == count and then.items() <= now.items() for now, count, then in self.attributes)
-            and all(each.__dict__.get(name) is value for each, name, value in self.objects)
+            and all(now.get(name) is value for now, name, value in self.objects)
             and all(torch.equal(torch.cat(views), then) for views, then in self.samples)
         )
 
