@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -44,18 +45,18 @@ BAD = st.one_of(
 @given(bad=BAD, way=st.sampled_from(["plain", "listed", "class", "each", "this", "that", "versus", "nested"]))
 def test_no_such_class(bad: Any, way: str) -> None:
     handle, x, watch = one()
+    wanted: dict[str, Callable[[], Any]] = {
+        "plain": lambda: bad,
+        "listed": lambda: [0, bad],
+        "class": lambda: Class(bad),
+        "each": lambda: Each([0, bad, 1]),
+        "this": lambda: Contrast(bad, 1),
+        "that": lambda: Contrast(1, bad),
+        "versus": lambda: 0,
+        "nested": lambda: [[1], [Class(bad)]],
+    }
     with pytest.raises(TargetError) as caught:
-        wanted: Any = {
-            "plain": lambda: bad,
-            "listed": lambda: [0, bad],
-            "class": lambda: Class(bad),
-            "each": lambda: Each([0, bad, 1]),
-            "this": lambda: Contrast(bad, 1),
-            "that": lambda: Contrast(1, bad),
-            "versus": lambda: 0,
-            "nested": lambda: [[1], [Class(bad)]],
-        }[way]()
-        api.explain(handle, x, "gradient", target=wanted, versus=bad if way == "versus" else None)
+        api.explain(handle, x, "gradient", target=wanted[way](), versus=bad if way == "versus" else None)
     assert caught.value.got and (caught.value.wanted or caught.value.do)
     assert watch.rows <= 1, "no more than the look at one row that tells how many outputs there are"
 

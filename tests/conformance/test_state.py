@@ -164,7 +164,7 @@ def test_threads_keep_no_module_alive() -> None:
     model = tiny.make("convnet")
     net = weakref.ref(model.module)
     handle = api.wrap(model.module)
-    worker = threading.Thread(target=lambda: api.explain(handle, model.x, "gradient"))
+    worker = threading.Thread(target=api.explain, args=(handle, model.x, "gradient"))
     worker.start()
     worker.join()
     del model, handle, worker

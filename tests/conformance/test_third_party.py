@@ -1,4 +1,4 @@
-"""A method that somebody defines elsewhere is a method like all others: it shares, is planned, kept, listed and drawn."""
+"""A method that somebody defines elsewhere is one like all others: it shares, is planned, kept, listed and drawn."""
 
 from __future__ import annotations
 

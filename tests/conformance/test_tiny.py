@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-import sys
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -12,9 +12,9 @@ import torch
 
 from pellucid import api
 from pellucid.core.errors import InputError
+from pellucid.methods.gradient import Gradient
 from pellucid.testing import Snapshot, tiny
 from pellucid.testing.answers import explained
-from pellucid.methods.gradient import Gradient
 from pellucid.testing.state import process
 
 

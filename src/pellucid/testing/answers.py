@@ -21,7 +21,7 @@ from pellucid.methods.smooth_grad import SmoothGrad, VarGrad
 from pellucid.testing.ensure import NotApplicable, ensure, ensure_close, ensure_equal
 from pellucid.testing.tiny import Tiny
 
-BESIDE: tuple[Method, ...] = (Gradient(), InputXGradient(), SmoothGrad(samples=4), VarGrad(samples=4))
+BESIDE: tuple[Any, ...] = (Gradient(), InputXGradient(), SmoothGrad(samples=4), VarGrad(samples=4))
 """Methods that run beside the one that is checked, and share its passes where they can."""
 
 
@@ -29,7 +29,9 @@ def explained(
     method: Method, model: Tiny, x: Tensor | None = None, *, target: Any = 0, rows: Any = "auto", **how: Any
 ) -> Explanation:
     """One method on one model of the zoo, for class 0 unless told otherwise."""
-    return api.explain(api.wrap(model.module, rows=rows, **how), model.x if x is None else x, [method], target=target)[0]
+    return api.explain(api.wrap(model.module, rows=rows, **how), model.x if x is None else x, [method], target=target)[
+        0
+    ]
 
 
 def seen_at(method: Method, site: str | None) -> Method:
@@ -56,7 +58,7 @@ def elsewhere() -> Generator[None]:
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the state that others move
     with torch.random.fork_rng(devices=[]):
         try:
-            torch.rand(1), random.random(), np.random.rand()  # noqa: NPY002
+            _ = torch.rand(1), random.random(), np.random.rand()  # noqa: NPY002
             yield
         finally:
             random.setstate(python)
@@ -170,5 +172,3 @@ def layouts_do_not_matter(method: Method, model: Tiny) -> None:
     if model.pictures:
         last = x.contiguous(memory_format=torch.channels_last)
         ensure_close(explained(method, model, last).values, plain, "channels-last rows")
-
-

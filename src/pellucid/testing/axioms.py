@@ -71,9 +71,7 @@ def dummy(method: Method) -> None:
     Only the first line of pixels is judged: methods that hide whole windows may reach over the border of the half.
     """
     model = tiny.make("smooth")
-    blind = Tiny(
-        name="blind", module=Blind(model.module), x=model.x, site=None, group="", traits=frozenset({"smooth"})
-    )
+    blind = Tiny(name="blind", module=Blind(model.module), x=model.x, site=None, group="", traits=frozenset({"smooth"}))
     values = explained(method, blind).values
     ensure(values.shape[-2:] == model.x.shape[-2:], f"values of shape {tuple(values.shape)}", "one per pixel")
     ensure(not bool(values[..., 0, :].any()), f"ignored pixels get up to {float(values[..., 0, :].abs().max()):.3g}")
@@ -95,7 +93,9 @@ def linear(method: Method) -> None:
     """The explanation of a f + b g is a times that of f plus b times that of g."""
     f, g = tiny.make("smooth"), tiny.make("convnet")
     mixed = Mixed(f.module, g.module, 2.0, -3.0)
-    parts = [api.explain(api.wrap(net), f.x, [method], target=1, output="logit")[0] for net in (mixed, f.module, g.module)]
+    parts = [
+        api.explain(api.wrap(net), f.x, [method], target=1, output="logit")[0] for net in (mixed, f.module, g.module)
+    ]
     whole, of_f, of_g = (part.values for part in parts)
     ensure_close(whole, 2 * of_f - 3 * of_g, "2 f − 3 g")
 

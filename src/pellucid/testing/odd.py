@@ -88,15 +88,15 @@ class Checkpointed(Functional):
         super().__init__()
         self.gradient_checkpointing = True
 
-    def half(self, x: Tensor) -> Tensor:
+    def first(self, x: Tensor) -> Tensor:
         """The first convolution."""
         return F.relu(self.bn1(self.conv1(x)))
 
     def forward(self, x: Tensor) -> Tensor:
         if self.gradient_checkpointing and torch.is_grad_enabled():
-            x = checkpoint(self.half, x, use_reentrant=False)
+            x = checkpoint(self.first, x, use_reentrant=False)
         else:
-            x = self.half(x)
+            x = self.first(x)
         x = F.relu(self.bn2(self.conv2(x)))
         return self.fc(x.mean((2, 3)))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -57,7 +57,7 @@ def watched(module: nn.Module, watch: Watch) -> nn.Module:
 
 
 @contextmanager
-def unchanged(module: nn.Module, *tensors: Tensor) -> Iterator[None]:
+def unchanged(module: nn.Module, *tensors: Tensor) -> Generator[None]:
     """Raise NotConforming when the module, the tensors or the process are not as before, whatever happened within."""
     before = Snapshot.of(module, *tensors)
     try:
@@ -113,9 +113,11 @@ def passes_are_planned(method: Method, model: Tiny) -> None:
     watch = Watch()
     net = watched(model.module, watch)
     for rows in ("auto", 2):
-        watch.rows, handle = 0, api.wrap(net, rows=rows)  # pyright: ignore[reportArgumentType]
+        watch.rows, handle = 0, api.wrap(net, rows=rows)
         planned = api.plan(handle, model.x, [method], target=0)
-        ensure(watch.rows == planned.verification, f"the plan ran {watch.rows} rows", f"{planned.verification}, as said")
+        ensure(
+            watch.rows == planned.verification, f"the plan ran {watch.rows} rows", f"{planned.verification}, as said"
+        )
         watch.rows = 0
         e = api.explain(handle, model.x, [method], target=0)[0]
         spent = e.record.passes

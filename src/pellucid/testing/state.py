@@ -1,5 +1,7 @@
 """Everything that an explanation must leave as it was, looked at before and after."""
 
+# Hooks, version counters and switches of torch are private, and what must not change.
+# pyright: reportPrivateUsage=false
 from __future__ import annotations
 
 import random
@@ -80,7 +82,11 @@ def process() -> dict[str, Any]:
         "python random state": random.getstate(),
         "grad mode": torch.is_grad_enabled(),
         "inference mode": torch.is_inference_mode_enabled(),
-        "autocast": (torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu"), torch.is_autocast_cache_enabled()),
+        "autocast": (
+            torch.is_autocast_enabled("cpu"),
+            torch.get_autocast_dtype("cpu"),
+            torch.is_autocast_cache_enabled(),
+        ),
         "warning filters": tuple(map(repr, warnings.filters)),
         "warning printer": id(warnings.showwarning),
         "default dtype": torch.get_default_dtype(),
