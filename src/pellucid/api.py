@@ -349,10 +349,9 @@ def _targets(target: Asked, versus: Asked, top_k: int | None) -> tuple[Target, .
     targets = as_targets(target)
     if versus is None:
         return targets
-    singles = (
-        rank for one in targets for rank in ([*map(Top, range(1, one.k + 1))] if isinstance(one, Top) else [one])
-    )
-    return tuple(Contrast(one, versus) for one in singles)
+    if top_k is not None and top_k > 1:
+        raise ParameterError(f"top_k={top_k} with versus={versus!r}", "one class against another", "give target=")
+    return tuple(Contrast(one, versus) for one in targets)
 
 
 def _tasks(

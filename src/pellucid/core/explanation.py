@@ -319,14 +319,6 @@ def show_with(renderer: Callable[[Explanations], dict[str, object]]) -> None:
     _display = renderer
 
 
-def joined(parts: Sequence[Explanation]) -> list[Explanation]:
-    """Explanations of the same method and target, joined where inputs and values have the same shape."""
-    alike: dict[tuple[tuple[int, ...], ...], list[Explanation]] = {}
-    for part in parts:
-        alike.setdefault((tuple(part.values.shape[1:]), part.inputs.shape), []).append(part)
-    return [cat(group) for group in alike.values()]
-
-
 def cat(parts: Sequence[Explanation]) -> Explanation:
     """Join explanations of the same method and target over further images of the same shape into one batch."""
     first = parts[0]

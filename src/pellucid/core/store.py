@@ -151,13 +151,16 @@ class Shelf:
     `explanations.json` lists the parts that are complete; what is not listed does not exist.
     """
 
-    def __init__(self, folder: Path, parts: list[list[str]]) -> None:
-        self.folder, self.parts = folder, parts
+    def __init__(self, folder: Path, parts: list[list[str]], stale: Sequence[str] = ()) -> None:
+        self.folder, self.parts, self.stale = folder, parts, stale
         self._places: dict[tuple[int, tuple[int, ...]], int] = {}
 
     @classmethod
     def new(cls, folder: Path, *, overwrite: bool = False) -> Shelf:
-        """An empty folder to stream to. Raises FileExists when it holds explanations already, unless overwrite."""
+        """An empty folder to stream to. Raises FileExists when it holds explanations already, unless overwrite.
+
+        What it holds is deleted when the first part comes: a call that fails before leaves it as it was.
+        """
         if (folder / INDEX).exists() and not overwrite:
             raise FileExists(
                 f"{folder} already holds explanations", "a new folder", "choose another, or overwrite=True"
@@ -165,15 +168,15 @@ class Shelf:
         if folder.exists() and not folder.is_dir():
             raise FileExists(f"{folder} is a file", "a folder")
         folder.mkdir(parents=True, exist_ok=True)
-        if (folder / INDEX).exists():
-            for name in (name for place in _index(folder) for name in place):
-                (folder / name).unlink(missing_ok=True)
-        shelf = cls(folder, [])
-        shelf._write()
-        return shelf
+        stale = [name for names in _index(folder) for name in names] if (folder / INDEX).exists() else []
+        return cls(folder, [], stale)
 
     def add(self, number: int, entry: Explanation) -> None:
         """Write one more part of the entry of this number; rows of another shape begin an entry of their own."""
+        if not self.parts:
+            self._write()
+            for name in self.stale:
+                (self.folder / name).unlink(missing_ok=True)
         key = (number, entry.inputs.shape)
         if key not in self._places:
             self._places[key] = len(self.parts)

@@ -25,7 +25,9 @@ def answers(draw: st.DrawFn, most: int = 6) -> tuple[Tensor, list[tuple[int, int
     """Values [targets, points, batch, 2, 2], and blocks (k0, k1, b0, b1) that cover them in the engine's order."""
     targets, count, batch = draw(st.integers(1, 2)), draw(st.integers(1, most)), draw(st.integers(1, 4))
     seed = draw(st.integers(0, 99))
-    values = torch.randn(targets, count, batch, 2, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    values = torch.randn(
+        targets, count, batch, 2, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
     blocks: list[tuple[int, int, int, int]] = []
     k = 0
     while k < count:

@@ -85,7 +85,7 @@ def test_each_refuses_what_is_no_class() -> None:
         Each([1, np.int64(2)])  # pyright: ignore[reportArgumentType]
 
 
-@pytest.mark.parametrize("side", [[1, 2], Unit("a", 1), Score(lambda raw: raw[:, 0])])
+@pytest.mark.parametrize("side", [[1, 2], Top(2), Unit("a", 1), Score(lambda raw: raw[:, 0])])
 def test_a_contrast_has_one_class_on_each_side(side: Any) -> None:
     with pytest.raises(TargetError, match="two single classes"):
         Contrast(side, 1)
@@ -225,10 +225,6 @@ def test_the_margin_of_a_single_output_is_the_output() -> None:
 def test_a_contrast_is_the_difference_of_two_scores(output: Output) -> None:
     a, b = (converted(RAW, output, "logits")[:, i] for i in (2, 0))
     assert values(Contrast(2, "cat"), output)[0] == pytest.approx((a - b).tolist())
-
-
-def test_the_best_class_against_the_second() -> None:
-    assert values(Contrast(Top(1), Top(2))) == [[0.0, 2.0]]
 
 
 def test_a_score_is_any_function_of_the_raw_outputs() -> None:
