@@ -30,7 +30,7 @@ class About:
     cite: tuple[str, ...]
     needs: frozenset[Can]
     keeps: frozenset[str]
-    """Axioms that hold and are tested: linear, completeness, dummy, implementation_invariance."""
+    """Axioms that hold and are tested: linear, completeness, dummy, symmetry, implementation_invariance."""
     output: Output
     """The number explained when the user does not say."""
     family: str

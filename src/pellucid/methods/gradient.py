@@ -12,7 +12,7 @@ from pellucid.core.method import method, param
 @method(
     kind=Kind.SENSITIVITY,
     cite="simonyan2014deep",
-    keeps={"linear", "implementation_invariance"},
+    keeps={"linear", "dummy", "symmetry", "implementation_invariance"},
     family="gradient",
 )
 class Gradient:
@@ -34,7 +34,7 @@ class Gradient:
     kind=Kind.CONTRIBUTION,
     title="Input × Gradient",
     cite="shrikumar2016not",
-    keeps={"linear", "implementation_invariance"},
+    keeps={"linear", "dummy", "symmetry", "implementation_invariance"},
     family="gradient",
 )
 class InputXGradient:

@@ -22,7 +22,7 @@ from pellucid.ops.quadrature import RULES
     kind=Kind.CONTRIBUTION,
     title="Integrated Gradients",
     cite="sundararajan2017axiomatic",
-    keeps={"linear", "completeness", "dummy", "implementation_invariance"},
+    keeps={"linear", "completeness", "dummy", "symmetry", "implementation_invariance"},
     family="path",
 )
 class IntegratedGradients:

@@ -14,7 +14,7 @@ from pellucid.core.points import Around
     kind=Kind.SENSITIVITY,
     title="SmoothGrad",
     cite=("smilkov2017smoothgrad", "hooker2019benchmark"),
-    keeps={"linear", "implementation_invariance"},
+    keeps={"linear", "dummy", "implementation_invariance"},
     family="gradient",
 )
 class SmoothGrad:
