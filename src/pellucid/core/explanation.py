@@ -166,6 +166,16 @@ class Explanation:
                 f"dims {self.dims} do not name the axes of values with shape {tuple(self.values.shape)}",
                 "one name per axis, the first being 'batch'",
             )
+        t, p, n = self.target, self.prediction, self.inputs
+        lists = [t.index, t.name, t.score, p.index, p.name, p.probability, n.name, n.notes or n.name]
+        lists += [each for check in self.checks for each in (check.value, check.passed)]
+        tensors = [each for each in (n.picture, self.std_error, *self.extras.values()) if each is not None]
+        counts = {len(each) for each in lists} | {each.shape[0] if each.ndim else 0 for each in tensors}
+        if counts != {self.values.shape[0]}:
+            raise InputError(
+                f"values of {self.values.shape[0]} rows, and entries for {sorted(counts)} beside them",
+                "one entry for every row",
+            )
 
     def __len__(self) -> int:
         return self.values.shape[0]

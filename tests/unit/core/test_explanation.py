@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
@@ -63,7 +64,7 @@ def test_an_explanation_is_frozen() -> None:
 
 def test_an_explanation_equals_itself_alone_and_can_be_kept_in_sets() -> None:
     one, other = made(), made()
-    assert one == one  # noqa: PLR0124
+    assert one == one
     assert one != other
     assert len({one, other, one}) == 2
     assert other in Explanations((one, other))
@@ -97,7 +98,7 @@ def test_cutting_and_joining_gives_the_whole(sizes: list[int], error: bool, pict
     batch = sum(sizes)
     whole = made(batch, std_error=torch.rand(batch, 3, 4, 5) if error else None, picture=picture)
     cuts = [sum(sizes[:i]) for i in range(len(sizes) + 1)]
-    got = cat([whole[a:b] for a, b in zip(cuts[:-1], cuts[1:], strict=True)])
+    got = cat([whole[a:b] for a, b in itertools.pairwise(cuts)])
     record = replace(got.record, passes=whole.record.passes, seconds=whole.record.seconds)
     assert same(replace(got, record=record), whole)
 
