@@ -537,7 +537,8 @@ def _checks(values: Tensor, std_error: Tensor | None, t: int) -> tuple[Check, ..
         )
     ]
     if std_error is not None:
-        noise = (std_error[t].flatten(1).norm(dim=1) / flat.norm(dim=1)).nan_to_num(nan=0.0).tolist()
+        error = std_error[t].reshape(len(values), -1).norm(dim=1)
+        noise = torch.where(error == 0, error, error / flat.norm(dim=1)).tolist()
         checks.append(
             Check(
                 name="noise",

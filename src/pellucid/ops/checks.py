@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from pellucid.core.ask import RowCheck
@@ -26,7 +27,7 @@ def relative_gap(values: Tensor, difference: Tensor) -> Tensor:
     """|Σ_i a_i − Δs| / |Δs|, [target, batch]; 0 where both vanish."""
     total = values.double().flatten(2).sum(2)
     gap = (total - difference.double()).abs()
-    return (gap / difference.double().abs()).nan_to_num(nan=0.0)
+    return torch.where(gap == 0, gap, gap / difference.double().abs())
 
 
 def with_places(act: Tensor, at: object) -> Tensor:

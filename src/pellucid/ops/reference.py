@@ -60,6 +60,12 @@ def reference(spec: BaselineSpec, x: Tensor, pixels: Pixels) -> Tensor:
         return pixels.to_rows(torch.full_like(x[:1], float(spec)))
     if isinstance(spec, Tensor):
         return pixels.to_rows(_fitting(spec.to(x), x))
+    if not isinstance(spec, str) and not callable(spec):
+        raise ParameterError(
+            f"a {type(spec).__name__} as a baseline",
+            f"one of {', '.join(NAMES)}, a number, a tensor, a function",
+            "torch.from_numpy(...)" if hasattr(spec, "__array__") else "",
+        )
     shown = pixels.to_pixels(x)
     if callable(spec):
         return pixels.to_rows(_fitting(spec(shown).to(x), x))

@@ -12,7 +12,7 @@ Pair = int | tuple[int, int]
 
 def pair(value: Pair, name: str) -> tuple[int, int]:
     """(height, width) from one number or two. Raises ParameterError for anything else or below 1."""
-    two = (value, value) if isinstance(value, int) else tuple(value)
+    two = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(two) != 2 or not all(isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in two):
         raise ParameterError(f"{name}={value!r}", "one whole number, or (height, width), each 1 or more")
     return two[0], two[1]
