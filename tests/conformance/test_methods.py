@@ -56,12 +56,17 @@ def every() -> list[Any]:
     ]
 
 
+NESTED = "integrated smooth gradient"
+"""Fails at every pass on behalf of the others, which differ in arithmetic only."""
+
+
 def variants() -> list[Any]:
     return [
         pytest.param(check, id=f"{name}-{check.name}")
         for name, method in VARIANTS.items()
         for check in checks(method, ("convnet_inplace",))
         if "[" in check.name  # axioms are declared for the method as it comes
+        and (name == NESTED or not check.name.startswith("failures"))
     ]
 
 
