@@ -11,7 +11,8 @@ from typing import Any
 
 from pellucid import methods as _methods
 from pellucid.core.errors import ParameterError, nearest
-from pellucid.core.method import CATALOGUE, Explains, Method, is_method
+from pellucid.core.method import CATALOGUE, About, Explains, Method, is_method
+from pellucid.core.site import Site
 from pellucid.core.words import WORDS
 
 for _module in pkgutil.iter_modules(_methods.__path__):
@@ -85,27 +86,48 @@ def make(what: str | type[Any] | Explains, params: Mapping[str, Any] | None = No
     if isinstance(what, str):
         preset = SHORT.get(what.strip().lower(), ("", {}))[1]
         return _built(find(what), {**preset, **(params or {})})
-    if isinstance(what, type):
+    if isinstance(what, type) and isinstance(getattr(what, "about", None), About):
         return _built(what, params or {})
     if not is_method(what):
         raise ParameterError(
             f"{what!r} of type {type(what).__name__} as a method", "a name, a method, or a list of them"
         )
+    if params:
+        return _built(type(what), {**{name: getattr(what, name) for name in type(what).__slots__}, **params})
     return what
 
 
 def make_all(what: Any) -> tuple[Method, ...]:
     """Several methods from names, groups, classes, instances, or a list of them, in order and without repetition."""
     if isinstance(what, str):
-        listed = GROUPS.get(what.strip().lower(), tuple(part for part in what.split(",") if part.strip()))
+        listed = tuple(part for part in what.split(",") if part.strip())
     elif isinstance(what, Iterable) and not isinstance(what, type):
         listed = tuple(what)
     else:
         listed = (what,)
-    made = [m for one in listed for m in (make_all(one) if isinstance(one, str) and one in GROUPS else (make(one),))]
+    names_out = (name for one in listed for name in (_group(one) if isinstance(one, str) else (one,)))
+    made: list[Method] = []
+    for one in map(make, names_out):
+        if not any(_alike(one, other) for other in made):
+            made.append(one)
     if not made:
         raise ParameterError("an empty list of methods", "at least one method", f"for example {', '.join(names()[:3])}")
     return tuple(made)
+
+
+def _group(name: str) -> tuple[str, ...]:
+    return GROUPS.get(name.strip().lower(), (name,))
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether two methods, or two of their parameters, are the same; what is no plain value is so by identity."""
+    if one is other or type(one) is not type(other):
+        return one is other
+    if isinstance(one, (tuple, list)):
+        return len(one) == len(other) and all(map(_alike, one, other))
+    if is_method(one):
+        return all(_alike(getattr(one, f.name), getattr(other, f.name)) for f in fields(one))  # pyright: ignore
+    return isinstance(one, (str, int, float, Site)) and one == other
 
 
 def parameters(what: str | type[Any]) -> tuple[Parameter, ...]:
@@ -137,7 +159,7 @@ def _built(cls: type[Any], params: Mapping[str, Any]) -> Method:
                 f"one of {', '.join(known) or 'none: it has no parameters'}",
                 f"perhaps {near}" if near else "",
             )
-        given[name] = _read(value) if isinstance(value, str) and name not in WORDY else value
+        given[name] = _read(value, name in WORDY) if isinstance(value, str) else value
         if name == "method" and isinstance(given[name], str):
             given[name] = make(given[name])
     missing = [n for n, f in known.items() if f.default is MISSING and n not in given]
@@ -148,12 +170,14 @@ def _built(cls: type[Any], params: Mapping[str, Any]) -> Method:
     return cls(**given)
 
 
-def _read(text: str) -> Any:
+def _read(text: str, wordy: bool) -> Any:
     """A parameter given as text: a Python literal where it is one, else the text itself."""
+    if wordy:
+        return None if text.strip().lower() == "none" else text
     lowered = text.strip().lower()
     if lowered in ("true", "false", "none"):
         return {"true": True, "false": False, "none": None}[lowered]
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text

@@ -68,7 +68,7 @@ def snake(name: str) -> str:
     return re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", name).lower()
 
 
-def at_least(low: float, default: float, *, above: bool = False, most: float | None = None) -> Any:
+def at_least(low: float, default: float | None, *, above: bool = False, most: float | None = None) -> Any:
     """A number that is at least `low` (greater than it when `above`), and at most `most`."""
     return field(default=default, metadata={"low": low, "above": above, "most": most})
 
@@ -138,7 +138,9 @@ def _problem(value: Any, f: Field[Any]) -> str:
         return f"one of {', '.join(map(repr, meta['choices']))}" + (f" (perhaps {near})" if near else "")
     if f.name == "seed" and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
         return "a whole number, 0 or more"
-    if "low" not in meta:
+    if isinstance(f.default, bool) and not isinstance(value, bool):
+        return "True or False"
+    if "low" not in meta or (value is None and f.default is None):
         return ""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return "a number"

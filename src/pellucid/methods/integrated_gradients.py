@@ -39,7 +39,7 @@ class IntegratedGradients:
     steps: int = at_least(1, default=32)
     baseline: Any = param(default="black")
     rule: str = one_of("gauss_legendre", "midpoint", "trapezoid", "left", "right", default="gauss_legendre")
-    tolerance: float | None = param(default=None)
+    tolerance: float | None = at_least(0.0, default=None)
     max_steps: int = at_least(1, default=512)
     at: Any = param(default=None)
 

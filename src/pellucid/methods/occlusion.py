@@ -10,7 +10,7 @@ from pellucid.core.explanation import HEIGHT, WIDTH, Kind
 from pellucid.core.fold import Stack
 from pellucid.core.method import method, param
 from pellucid.core.points import Masked
-from pellucid.ops.windows import windows
+from pellucid.ops.windows import pair, windows
 
 
 @method(
@@ -37,9 +37,8 @@ class Occlusion:
         if q.x.ndim != 4:
             raise InputError(f"rows of shape {tuple(q.x.shape[1:])}", "pictures [channel, height, width]")
         size = (q.x.shape[-2], q.x.shape[-1])
-        window = max(1, round(min(size) / 7)) if self.window is None else self.window
-        half = window // 2 if isinstance(window, int) else tuple(w // 2 for w in window)
-        stride = (max(1, half) if isinstance(half, int) else half) if self.stride is None else self.stride
+        window = pair(max(1, round(min(size) / 7)) if self.window is None else self.window, "window")
+        stride = tuple(max(1, n // 2) for n in window) if self.stride is None else self.stride
         hidden, parts = windows(size, window, stride)
         clean, left = await together(q.score(), q.score(Masked(q.x, hidden, parts, q.baseline(self.fill)), Stack()))
         drop = clean[:, None] - left  # [target, windows, batch]

@@ -36,14 +36,18 @@ class SmoothGrad:
     async def explain(self, q: Query) -> Attribution:
         if self.times_input and self.statistic != "mean":
             raise ParameterError(f"times_input with statistic={self.statistic!r}", "statistic='mean'")
+        if self.samples == 1 and self.statistic == "variance":
+            raise ParameterError("the variance of a single draw", "samples=2 or more")
         g: Moment = await q.grad(Around(q.x, q.std(self.spread), self.samples, self.seed), Moments())
         if self.statistic == "square":
             return attribution(g.square, kind=Kind.SPREAD)
         if self.statistic == "variance":
             return attribution(g.var, kind=Kind.SPREAD)
+        error = g.std_error if self.samples > 1 else None  # one draw does not tell
         if self.times_input:
-            return attribution(q.x * g.mean, kind=Kind.CONTRIBUTION, std_error=q.x.abs() * g.std_error)
-        return attribution(g.mean, std_error=g.std_error)
+            error = None if error is None else q.x.abs() * error
+            return attribution(q.x * g.mean, kind=Kind.CONTRIBUTION, std_error=error)
+        return attribution(g.mean, std_error=error)
 
 
 @method(kind=Kind.SPREAD, title="VarGrad", cite="adebayo2018local", family="gradient")
