@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -37,7 +38,7 @@ def as_site(at: Any) -> Site:
         return at
     if isinstance(at, str):
         name, bracket, call = at.partition("[")
-        if bracket and not (call.endswith("]") and call[:-1].lstrip("-").isdigit()):
+        if bracket and not re.fullmatch(r"-?[0-9]{1,9}\]", call):
             raise SiteError(f"layer name {at!r}", "a name such as 'layer4', or 'layer4[1]' for its second call")
         return Site(name, int(call[:-1]) if call else None)
     if callable(at):  # a module: the adapter knows its name

@@ -116,7 +116,7 @@ def test_a_layer_that_never_runs_is_refused_as_such() -> None:
         one(module, GradCAM(at="spare"))
 
 
-@pytest.mark.parametrize("at", ["conv[", "conv[x]", "conv[1"])
+@pytest.mark.parametrize("at", ["conv[", "conv[]", "conv[x]", "conv[1", "conv[--1]", "conv[²]", "conv[1]]"])
 def test_a_call_that_is_no_number_is_refused(at: str) -> None:
     with pytest.raises(SiteError, match="layer name"):
         as_site(at)
