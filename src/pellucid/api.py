@@ -360,7 +360,7 @@ def _tasks(
     if output is not None and output not in OUTPUTS:
         raise ParameterError(f"output={output!r}", f"one of {', '.join(OUTPUTS)}")
     for one in chosen:
-        missing = one.about.needs - handle.can
+        missing = _needs(one) - handle.can
         if missing:
             raise UnsupportedModel(
                 f"{one.about.title} needs {', '.join(sorted(c.value for c in missing))} of {handle.name}, "
@@ -369,6 +369,12 @@ def _tasks(
                 "use Occlusion, which only needs scores" if Can.GRADIENT not in handle.can else "use a gradient method",
             )
     return [Task(one, targets, output or one.about.output) for one in chosen]
+
+
+def _needs(method: Method) -> frozenset[Can]:
+    """What a method asks of a model, and the one that it wraps."""
+    inner = getattr(method, "method", None)
+    return method.about.needs | (_needs(inner) if is_method(inner) else frozenset())
 
 
 def _sliced(task: Task, start: int, stop: int, last: bool) -> Task:

@@ -155,7 +155,7 @@ class _Run:
                 asked: dict[int, tuple[Ask[Any], ...]] = {}
                 for i in list(running):
                     try:
-                        asked[i] = running[i].send(replies[i])
+                        asked[i] = _questions(tasks[i], running[i].send(replies[i]))
                     except StopIteration as stop:
                         done[i] = self._checked(tasks[i], stop.value, len(picks[i]))
                         del running[i]
@@ -344,6 +344,15 @@ class _Run:
                 f"attribution(values) with shape {wanted} + ...: [target, batch, ...]",
             )
         return value
+
+
+def _questions(task: Task, asked: object) -> tuple[Ask[Any], ...]:
+    if isinstance(asked, tuple) and all(isinstance(one, Ask) for one in asked):
+        return asked
+    raise PellucidError(
+        f"{type(task.method).__name__}.explain awaited {type(asked).__name__}, which is no question",
+        "questions about the model: await q.grad(...), or await together(...)",
+    )
 
 
 def _add(tally: Tally, values: Tensor, block: Block) -> None:
