@@ -37,6 +37,7 @@ from pellucid.ops.reference import References
 
 X = pictures(3)
 NET: Any = net(Convnet())
+ONE = Class(1)
 
 
 @dataclass
@@ -53,9 +54,7 @@ class Asking:
         return attribution(torch.zeros(self.targets, len(q.x)))
 
 
-def answered(
-    *talks: Any, target: Target | Sequence[Target] = (Class(1),), rows: Any = "auto", progress: Any = None
-) -> Outcome:
+def answered(*talks: Any, target: Target | Sequence[Target] = ONE, rows: Any = "auto", progress: Any = None) -> Outcome:
     targets = tuple(target) if isinstance(target, (tuple, list)) else (target,)
     handle = wrap(NET, rows=rows)
     with handle.ready(X) as session:
@@ -419,7 +418,7 @@ def test_awaiting_something_else_is_refused() -> None:
     async def talk(q: Query) -> Any:
         await Other()
 
-    with pytest.raises(PellucidError, match="Asking.explain awaited NoneType, which is no question"):
+    with pytest.raises(PellucidError, match=r"Asking\.explain awaited NoneType, which is no question"):
         answered(Asking(talk))
 
 
