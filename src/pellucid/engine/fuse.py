@@ -111,6 +111,20 @@ def _weights(fold: Fold) -> tuple[Any, ...]:
     return () if weights is None else (weights,)
 
 
+def ride(groups: list[Group]) -> None:
+    """Let scores ride on a pass at the same points under a backward rule: rules do not change the forward pass."""
+    for plain in [g for g in groups if g.where.plain and all(t.what in FORWARD for t in g.takers)]:
+        for other in groups:
+            if other.where == Where(rule=other.where.rule) and not other.where.plain and other.points == plain.points:
+                other.takers = [*plain.takers, *other.takers]
+                other.anchor = other.anchor or plain.anchor
+                groups.remove(plain)
+                break
+
+
+FORWARD = (What.SCORE, What.OUTPUTS)
+
+
 @dataclass(slots=True, eq=False)
 class Share:
     """Groups that run alike: same lane, same picks."""

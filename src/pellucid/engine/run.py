@@ -28,7 +28,7 @@ from pellucid.core.fold import Tally
 from pellucid.core.method import Method
 from pellucid.core.site import Site
 from pellucid.core.target import Output, Pick, Target, Unit, check_unit, follows_outputs, part, resolve
-from pellucid.engine.fuse import Block, Group, Share, Taker, chunks, merge, shares
+from pellucid.engine.fuse import Block, Group, Share, Taker, chunks, merge, ride, shares
 
 Progress = Callable[[int], None]
 """Called with the number of rows just evaluated."""
@@ -195,6 +195,7 @@ class _Run:
                 else:
                     site = None if ask.site is None else self.session.site(ask.site)
                     takers[i].append(merge(groups, ask, site, self._resolved(ask.where), picks[i]))
+        ride(groups)
         self.passes["rounds"] += 1
         for share in shares(groups):
             self._share(share)

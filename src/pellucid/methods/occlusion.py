@@ -38,7 +38,7 @@ class Occlusion:
             raise InputError(f"rows of shape {tuple(q.x.shape[1:])}", "pictures [channel, height, width]")
         size = (q.x.shape[-2], q.x.shape[-1])
         window = pair(max(1, round(min(size) / 7)) if self.window is None else self.window, "window")
-        stride = tuple(max(1, n // 2) for n in window) if self.stride is None else self.stride
+        stride = (max(1, window[0] // 2), max(1, window[1] // 2)) if self.stride is None else self.stride
         hidden, parts = windows(size, window, stride)
         clean, left = await together(q.score(), q.score(Masked(q.x, hidden, parts, q.baseline(self.fill)), Stack()))
         drop = clean[:, None] - left  # [target, windows, batch]

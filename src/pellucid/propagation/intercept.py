@@ -42,6 +42,8 @@ class Ruled(torch.autograd.Function):
         if call.inplace:
             output = inputs[0]
             ctx.mark_dirty(output)
+        if rule.keeps_output(call):
+            kept = (*kept, output)
         ctx.call, ctx.rule, ctx.met = call, rule, met
         ctx.save_for_backward(*kept)
         return output
@@ -63,15 +65,17 @@ class Intercept(TorchFunctionMode):
 
     root   a private twin of the model: it carries naming hooks while the block is open
     rules  which rule serves which operator, for example `Guided()`
+    names  whether layers are named; without, a pass costs less, and messages and the audit know no layers. Only for
+           twins that have been through a pass with names, and for rules that do not ask for the layer
 
     The backward pass may follow inside or outside the block, several times. Then `verify` says whether the result
     can be trusted, and `audit` what happened. Raises RuleError at the start for scripted and compiled submodules, and
     during the forward pass for recurrent layers and activation checkpointing.
     """
 
-    def __init__(self, root: nn.Module, rules: RuleSet) -> None:
+    def __init__(self, root: nn.Module, rules: RuleSet, *, names: bool = True) -> None:
         super().__init__()
-        self.root, self.rules = root, rules
+        self.root, self.rules, self.names = root, rules, names
         self._layers: Layers | None = None
         self._served: dict[tuple[Callable[..., Any], Kind, str], Rule | None] = {}
         self._refusal: RuleError | None = None
@@ -86,8 +90,9 @@ class Intercept(TorchFunctionMode):
         """Scan the twin, name its layers, and begin to listen."""
         if self._layers is not None:
             raise RuleError("This Intercept has been entered before", "one block for each", "make a new Intercept")
-        refuse_opaque(self.root)
-        self._layers = Layers(self.root, self._begin, self._end)
+        if self.names:
+            refuse_opaque(self.root)
+        self._layers = Layers(self.root, self._begin, self._end, inside=self.names)
         try:
             super().__enter__()
         except BaseException:

@@ -43,6 +43,7 @@ class Layers:
     root   a private twin: hooks are put on it, and taken away by `close`
     enter  called with the arguments of each call of root; returns the arguments to use
     leave  called with the output of each call of root
+    inside whether the modules inside are named; otherwise root alone is watched
     """
 
     __slots__ = ("_enter", "_handles", "_leave", "_names", "_since", "_stack", "_thread", "current")
@@ -52,6 +53,8 @@ class Layers:
         root: nn.Module,
         enter: Callable[[tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any]]],
         leave: Callable[[Any], None],
+        *,
+        inside: bool = True,
     ) -> None:
         self.current = ""
         self._enter, self._leave = enter, leave
@@ -61,7 +64,7 @@ class Layers:
         self._handles: list[Removable] = []
         self._thread = get_ident()
         try:
-            for name, module in root.named_modules():
+            for name, module in root.named_modules() if inside else [("", root)]:
                 self._hook(name, module)
         except BaseException:
             self.close()

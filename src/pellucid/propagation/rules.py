@@ -91,6 +91,10 @@ class Rule(Protocol):
         """What the backward pass needs, out of the inputs."""
         ...
 
+    def keeps_output(self, call: Call) -> bool:
+        """Whether the output is kept too, as the last of what `back` gets. Torch refuses to overwrite it then."""
+        ...
+
     def back(self, call: Call, kept: tuple[Tensor, ...], *upstream: Tensor) -> tuple[Tensor | None, ...]:
         """The signal for every input, from the signals of the outputs."""
         ...
@@ -128,11 +132,21 @@ class Guided:
         return self if kind is Kind.RECTIFIER else None
 
     def keep(self, call: Call, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """φ'(x): one bit-like byte per element for ReLUs."""
+        """What torch itself keeps for relu and hardtanh; φ'(x) for the others, one byte per element for gates."""
+        if call.operator.name in NATIVE:
+            return () if self.keeps_output(call) else (inputs[call.subject],)
         return (call.slope(inputs),)
+
+    def keeps_output(self, call: Call) -> bool:
+        """For relu, and for hardtanh in place, as torch does: y lies inside the clips exactly where x does."""
+        name = call.operator.name
+        return name == "relu" or (name in NATIVE and call.inplace)
 
     def back(self, call: Call, kept: tuple[Tensor, ...], *upstream: Tensor) -> tuple[Tensor | None, ...]:
         """φ'(x) · max(R_out, 0)."""
+        native = NATIVE.get(call.operator.name)
+        if native is not None:
+            return _for_subject(call, native(call, upstream[0], kept[0]).clamp_(min=0))
         slope, risen = kept[0], upstream[0].clamp(min=0)
         return _for_subject(call, gated(risen, slope) if slope.dtype is torch.bool else slope * risen)
 
@@ -158,6 +172,10 @@ class Deconv:
         """Nothing."""
         return ()
 
+    def keeps_output(self, call: Call) -> bool:
+        """Nothing."""
+        return False
+
     def back(self, call: Call, kept: tuple[Tensor, ...], *upstream: Tensor) -> tuple[Tensor | None, ...]:
         """max(R_out, 0)."""
         return _for_subject(call, upstream[0].clamp(min=0))
@@ -166,6 +184,27 @@ class Deconv:
 def gated(signal: Tensor, gate: Tensor) -> Tensor:
     """The signal where the gate is open, else 0: `where(gate, signal, 0)`, four times as fast on a CPU."""
     return torch.ops.aten.threshold_backward(signal, gate, 0)
+
+
+def _relu_back(call: Call, signal: Tensor, y: Tensor) -> Tensor:
+    return torch.ops.aten.threshold_backward(signal, y, 0)
+
+
+def _clip_back(call: Call, signal: Tensor, x: Tensor) -> Tensor:
+    if call.operator.name == "relu6":
+        low, high = 0.0, 6.0
+    else:
+        given = dict(zip(("min_val", "max_val"), call.args[1:3], strict=False)) | dict(call.kwargs)
+        low, high = given.get("min_val", -1.0), given.get("max_val", 1.0)
+    return torch.ops.aten.hardtanh_backward(signal, x, low, high)
+
+
+NATIVE: Mapping[str, Callable[[Call, Tensor, Tensor], Tensor]] = {
+    "relu": _relu_back,
+    "relu6": _clip_back,
+    "hardtanh": _clip_back,
+}
+"""Rectifiers whose gate torch applies in one pass, 0 where it bends."""
 
 
 def _for_subject(call: Call, signal: Tensor) -> tuple[Tensor | None, ...]:

@@ -21,6 +21,9 @@ class Epsilon:
     epsilon: float
     name: str = "epsilon"
 
+    def keeps_output(self, call: Call) -> bool:
+        return False
+
     def keep(self, call: Call, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return inputs
 
@@ -36,6 +39,9 @@ class Epsilon:
 @dataclass(frozen=True, slots=True)
 class Through:
     name: str = "through"
+
+    def keeps_output(self, call: Call) -> bool:
+        return False
 
     def keep(self, call: Call, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return ()

@@ -162,6 +162,10 @@ class TorchModel:
 
     def _prepare(self, net: nn.Module, row: Tensor) -> tuple[Ready, int]:
         facts = watch(net, row, self.outputs, self.emits)
+        if self.labels.names is not None and len(self.labels.names) != facts.outputs:
+            raise ParameterError(
+                f"{len(self.labels.names)} class names for a model with {facts.outputs} outputs", "one name per output"
+            )
         prepared, folded, why, spent = self._fast(net, row, facts)
         image = (int(row.shape[-2]), int(row.shape[-1])) if row.ndim == 4 else None
         budget = Budget(tuple(row.shape[1:]), row.dtype, row.device, min(MEMORY, available() // 4))

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -18,12 +18,15 @@ from pellucid.adapters.torch.layout import Plan, read, refuse
 from pellucid.adapters.torch.outputs import Selector, scores
 from pellucid.adapters.torch.watch import NOT_ROWS, Facts, Headless, first_tensor, replaced
 from pellucid.core.ask import PLAIN, Answer, Lane, Rows, Variant
-from pellucid.core.errors import SiteError, UnsupportedModel, nearest
+from pellucid.core.errors import RuleError, SiteError, UnsupportedModel, nearest
 from pellucid.core.explanation import ModelCard
 from pellucid.core.site import AUTO, ModuleName, Site
 from pellucid.core.target import Labels
 from pellucid.engine.run import no_room, out_of_memory
-from pellucid.propagation import Intercept
+from pellucid.propagation import Deconv, Guided, Intercept
+
+NAMELESS = (Guided, Deconv)
+"""Rules that do not ask for the layer: after one pass with names, passes without are enough."""
 
 
 @dataclass(slots=True, eq=False)
@@ -42,6 +45,8 @@ class Ready:
     variants: dict[Variant, nn.Module]
     auto: Site | None = None
     seconds: dict[str, float] | None = None
+    audits: dict[Any, str] = field(default_factory=dict)
+    """What every rule served, by (module, rule)."""
 
 
 class TorchSession:
@@ -65,7 +70,6 @@ class TorchSession:
         self.emits, self.outputs = ready.facts.emits, ready.facts.outputs
         self.verification, self._decisions = verification, list(decisions)
         self._plans: dict[Site, Plan] = {}
-        self._noted: set[object] = set()
 
     # -- sites -----------------------------------------------------------------------------------------------
 
@@ -212,27 +216,38 @@ class TorchSession:
                 out = self._forward(net, entering().clone(), tape)
                 explained = rows.objective(out, tape.seen)
             return Answer(out.clone(), explained.clone(), sites={s: t.clone() for s, t in tape.seen.items()})
-        with torch.enable_grad(), ExitStack() as stack:
+        if where.rule is None:
+            return self._differentiated(net, rows, lane, None)
+        rule: Any = where.rule
+        seen_before = isinstance(rule, NAMELESS) and (net, rule) in self.ready.audits
+        try:
+            return self._differentiated(net, rows, lane, Intercept(net, rule, names=not seen_before))
+        except RuleError:
+            if not seen_before:
+                raise
+            return self._differentiated(net, rows, lane, Intercept(net, rule))  # for a message that names the layer
+
+    def _differentiated(self, net: nn.Module, rows: Rows, lane: Lane, listening: Intercept | None) -> Answer:
+        with torch.enable_grad(), nullcontext() if listening is None else listening:
             leaf = rows.build().detach().requires_grad_(lane.gradient)
             tape = _Tape(self, lane, rows, leaf)
-            seen = None if where.rule is None else stack.enter_context(Intercept(net, where.rule))  # pyright: ignore
-            out = self._forward(net, (leaf if where.into is None else rows.clean()) * 1, tape)
+            out = self._forward(net, (leaf if lane.where.into is None else rows.clean()) * 1, tape)
             explained = rows.objective(out, tape.seen)
             answer = self._backward(explained, out, leaf, tape, lane, rows.graded)
-        if seen is not None:
-            seen.verify()
-            self._note(seen)
+        if listening is not None:
+            listening.verify()
+            self._note(net, listening)
         return answer
 
-    def _note(self, seen: Intercept) -> None:
-        """Say once per rule what it served, and which activations kept their ordinary gradient."""
-        if seen.rules in self._noted:
-            return
-        self._noted.add(seen.rules)
-        audit = seen.audit
-        met = Counter(f"{entry.operator} in {entry.layer or 'the model'}" for entry in audit.unruled)
-        kept = f"; no rule for {', '.join(list(met)[:6])}: plain gradient there" if met else ""
-        self._decisions.append(f"{audit.rules}: {len(audit.served)} rectifiers follow the rule{kept}")
+    def _note(self, net: nn.Module, seen: Intercept) -> None:
+        """Say what a rule served, and which activations kept their ordinary gradient."""
+        key = (net, seen.rules)
+        if key not in self.ready.audits:
+            audit = seen.audit
+            met = Counter(f"{entry.operator} in {entry.layer or 'the model'}" for entry in audit.unruled)
+            kept = f"; no rule for {', '.join(list(met)[:6])}: plain gradient there" if met else ""
+            self.ready.audits[key] = f"{audit.rules}: {len(audit.served)} rectifiers follow the rule{kept}"
+        self._decisions.append(self.ready.audits[key])
 
     def _forward(self, net: nn.Module, x: Tensor, tape: _Tape) -> Tensor:
         if net is self.ready.prepared and x.ndim == 4:
