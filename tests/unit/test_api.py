@@ -454,6 +454,12 @@ def test_wrong_arguments_of_wrap_are_refused(how: dict[str, Any], says: str) -> 
         wrap(NET, **how)
 
 
+@pytest.mark.parametrize("labels", [LABELS[:4], [*LABELS, "more"]])
+def test_more_or_fewer_names_than_outputs_are_refused(labels: list[str]) -> None:
+    with pytest.raises(ParameterError, match=f"{len(labels)} class names for a model with 5 outputs"):
+        first(PIXELS, model=wrap(NET, RESIZED, labels))
+
+
 def test_a_bare_module_takes_rows() -> None:
     x = pictures(2, dtype=torch.float32)
     assert torch.equal(first(x, model=NET, target=1).values, first(x, model=wrap(NET), target=1).values)
