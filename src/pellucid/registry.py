@@ -98,7 +98,10 @@ def make(what: str | type[Any] | Explains, params: Mapping[str, Any] | None = No
 
 
 def make_all(what: Any) -> tuple[Method, ...]:
-    """Several methods from names, groups, classes, instances, or a list of them, in order and without repetition."""
+    """Several methods from names, groups, classes, instances, or a list of them, in order.
+
+    A name whose method is there already is left out (groups overlap); instances and classes all keep their places.
+    """
     if isinstance(what, str):
         listed = tuple(part for part in what.split(",") if part.strip())
     elif isinstance(what, Iterable) and not isinstance(what, type):
@@ -107,9 +110,10 @@ def make_all(what: Any) -> tuple[Method, ...]:
         listed = (what,)
     names_out = (name for one in listed for name in (_group(one) if isinstance(one, str) else (one,)))
     made: list[Method] = []
-    for one in map(make, names_out):
-        if not any(_alike(one, other) for other in made):
-            made.append(one)
+    for one in names_out:
+        method = make(one)
+        if not (isinstance(one, str) and any(_alike(method, other) for other in made)):
+            made.append(method)
     if not made:
         raise ParameterError("an empty list of methods", "at least one method", f"for example {', '.join(names()[:3])}")
     return tuple(made)
