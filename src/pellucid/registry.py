@@ -93,7 +93,8 @@ def make(what: str | type[Any] | Explains, params: Mapping[str, Any] | None = No
             f"{what!r} of type {type(what).__name__} as a method", "a name, a method, or a list of them"
         )
     if params:
-        return _built(type(what), {**{f.name: getattr(what, f.name) for f in fields(type(what))}, **params})
+        cls: type[Any] = type(what)
+        return _built(cls, {**{f.name: getattr(what, f.name) for f in fields(cls)}, **params})
     return what
 
 
