@@ -6,11 +6,11 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import tests.conftest  # noqa: F401 - torchvision beside a CPU build of torch
 import torch
 from torch import Tensor, nn
 
 import pellucid
-import tests.conftest  # noqa: F401 - torchvision beside a CPU build of torch
 from pellucid import registry
 from pellucid.methods.cam import GradCAM
 from pellucid.methods.expected_gradients import ExpectedGradients
