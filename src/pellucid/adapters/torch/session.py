@@ -196,7 +196,7 @@ class TorchSession:
     def bytes(self, lane: Lane) -> int:
         facts = self.ready.facts
         if lane.gradient:
-            return facts.bytes_all
+            return facts.bytes_all * 3 // 4 if self.ready.folded else facts.bytes_all  # folded norms keep nothing
         return 4 * facts.bytes_largest + sum(4 * _size(self.site_shape(s)) for s in lane.sites)
 
     def seconds(self, lane: Lane, graded: int) -> float:
