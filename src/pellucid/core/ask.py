@@ -322,6 +322,9 @@ class Rows:
     """Raw outputs and inner activations -> scores [t, count]."""
     graded: int
     """How many of the scores, the first ones, are to be differentiated."""
+    start: Callable[[Tensor], list[Tensor]] | None = None
+    """Raw outputs -> ∂ score / ∂ outputs of those, [count, outputs] each, once `objective` has been called; None when
+    it has to be found by differentiating the scores."""
 
 
 class Session(Protocol):

@@ -78,9 +78,12 @@ def one_of(*choices: str, default: str) -> Any:
     return field(default=default, metadata={"choices": choices})
 
 
-def param(default: Any = MISSING, *, says: str = "") -> Any:
-    """Any other parameter; `says` documents it when its name is not in the glossary."""
-    return field(default=default, metadata={"says": says})
+def param(default: Any = MISSING, *, says: str = "", kw_only: bool = True) -> Any:
+    """Any other parameter; `says` documents it when its name is not in the glossary.
+
+    kw_only  False lets it be given by its place: Smooth(GradCAM())
+    """
+    return field(default=default, metadata={"says": says}, kw_only=kw_only)
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(at_least, one_of, param, field))

@@ -198,6 +198,19 @@ class Pick:
             return chosen - others.amax(1) if scores.shape[1] > 1 else chosen
         return chosen
 
+    def plain_logit(self, emits: str) -> bool:
+        """Whether the scalar is an output, or a difference of two: its derivative is the same everywhere."""
+        return self.index is not None and self.output == "logit" and emits != "probabilities"
+
+    def slope(self, outputs: Tensor, rows: Tensor) -> Tensor:
+        """∂ scalar / ∂ outputs of a plain logit, [rows, outputs]: 1 at the class, −1 at the one subtracted."""
+        start = torch.zeros_like(outputs)
+        if self.index is not None:
+            start.scatter_(1, self.index[rows, None], 1.0)
+        if self.minus is not None:
+            start.scatter_add_(1, self.minus[rows, None], -torch.ones_like(outputs[:, :1]))
+        return start
+
     def chosen(self, scores: Tensor, labels: Labels) -> Chosen:
         """The user-facing description, given the explained score of every clean row."""
         count = len(scores)

@@ -282,7 +282,12 @@ class _Run:
 
         pieces = [self.index[b.b0 : b.b1] for b in chunk for _ in range(b.k0, b.k1)]
         numbers = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
-        return Rows(count, build, clean, points, objective, share.graded)
+
+        def start(outputs: Tensor) -> list[Tensor]:
+            return [p.slope(outputs, numbers) for p in picks[: share.graded]]
+
+        plain = all(p.plain_logit(self.session.emits) for p in picks[: share.graded])
+        return Rows(count, build, clean, points, objective, share.graded, start if plain else None)
 
     def _give(self, answer: Answer, picks: tuple[Pick, ...], chunk: list[Block]) -> None:
         """Hand every taker its part of an answer."""

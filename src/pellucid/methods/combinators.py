@@ -21,7 +21,7 @@ class Smooth:
     samples, spread, statistic, seed as in SmoothGrad
     """
 
-    method: Any = param()
+    method: Any = param(kw_only=False)
     samples: int = at_least(2, default=16)
     spread: float = at_least(0.0, default=0.15)
     statistic: str = one_of("mean", "square", "variance", default="mean")
@@ -48,7 +48,7 @@ class Integrate:
     times_input  f = x − b, so that Integrate(Gradient) is integrated gradients; otherwise f = 1
     """
 
-    method: Any = param()
+    method: Any = param(kw_only=False)
     steps: int = at_least(1, default=16)
     baseline: Any = param(default="black")
     rule: str = one_of("gauss_legendre", "midpoint", "trapezoid", "left", "right", default="gauss_legendre")

@@ -143,9 +143,10 @@ class Preprocess:
 
     def shown(self, rows: Tensor) -> NDArray[np.uint8]:
         """[..., height, width, 3], rows [..., channel, height, width] as pixels, clipped to what a screen can show."""
-        pixels = self.to_pixels(rows.detach().to("cpu", torch.float32)).clamp(0, 1)
-        colour = pixels.expand(*pixels.shape[:-3], 3, *pixels.shape[-2:]) if pixels.shape[-3] == 1 else pixels
-        return colour.mul(255).round().to(torch.uint8).movedim(-3, -1).contiguous().numpy()
+        pixels = self.to_pixels(rows.detach().to("cpu", torch.float32))
+        level = pixels.clamp(0, 1).mul_(255).round_().to(torch.uint8)
+        colour = level.expand(*level.shape[:-3], 3, *level.shape[-2:]) if level.shape[-3] == 1 else level
+        return colour.movedim(-3, -1).contiguous().numpy()
 
     def to_rows(self, pixels: Tensor) -> Tensor:
         """Row units of pictures [..., channel, height, width] that already have the model's size; differentiable.

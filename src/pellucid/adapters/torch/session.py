@@ -232,8 +232,7 @@ class TorchSession:
             leaf = rows.build().detach().requires_grad_(lane.gradient)
             tape = _Tape(self, lane, rows, leaf)
             out = self._forward(net, (leaf if lane.where.into is None else rows.clean()) * 1, tape)
-            explained = rows.objective(out, tape.seen)
-            answer = self._backward(explained, out, leaf, tape, lane, rows.graded)
+            answer = self._backward(rows, out, leaf, tape, lane)
         if listening is not None:
             listening.verify()
             self._note(net, listening)
@@ -259,17 +258,24 @@ class TorchSession:
             with Headless(head):
                 return scores(net(x), self.select)
 
-    def _backward(self, explained: Tensor, out: Tensor, leaf: Tensor, tape: _Tape, lane: Lane, graded: int) -> Answer:
+    def _backward(self, rows: Rows, out: Tensor, leaf: Tensor, tape: _Tape, lane: Lane) -> Answer:
         inputs = ([leaf] if lane.gradient else []) + [tape.raw[s] for s in lane.slopes]
-        if not explained.requires_grad:
+        graded = rows.graded
+        if rows.start is not None and out.requires_grad:  # the score is an output: the backward pass starts there
+            explained = rows.objective(out.detach(), tape.seen)
+            roots, starts = [out] * graded, rows.start(out.detach())
+        else:
+            explained = rows.objective(out, tape.seen)
+            roots, starts = [score.sum() for score in explained[:graded]], [None] * graded
+        if not (roots and roots[0].requires_grad):
             raise UnsupportedModel(
                 f"the output of {self.card.name} does not depend on its input in a way that can be differentiated",
                 "a model with gradients",
                 "use a method that only needs scores, such as Occlusion; quantised models have no gradient",
             )
         found: list[tuple[Tensor | None, ...]] = [
-            torch.autograd.grad(explained[t].sum(), inputs, retain_graph=t < graded - 1, allow_unused=True)
-            for t in range(graded)
+            torch.autograd.grad(root, inputs, start, retain_graph=t < graded - 1, allow_unused=True)
+            for t, (root, start) in enumerate(zip(roots, starts, strict=True))
         ]
         if lane.gradient and any(grads[0] is None for grads in found):
             raise UnsupportedModel("the score does not depend on the input", "a score that the input can change")
