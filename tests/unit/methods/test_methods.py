@@ -450,6 +450,13 @@ def test_a_smoothed_cam_is_the_mean_of_cams_at_noisy_inputs_for_the_clean_target
     assert (got.dims, got.kind, got.record.at) == (("batch", "height", "width"), Kind.CAM, "relu2")
 
 
+def test_what_a_combinator_wraps_may_come_by_its_place() -> None:
+    assert Smooth(GradCAM(), samples=3) == Smooth(method=GradCAM(), samples=3)
+    assert Integrate(Gradient(), times_input=True) == Integrate(method=Gradient(), times_input=True)
+    with pytest.raises(TypeError):
+        Smooth(GradCAM(), 3)  # pyright: ignore[reportCallIssue]
+
+
 def test_combinators_nest() -> None:
     got = one(Smooth(method=Integrate(method=Gradient(), steps=2), samples=2, spread=0.1))
     assert got.values.shape == X.shape
