@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pellucid.core.ask import Attribution, Query, RowCheck, attribution, together
+from pellucid.core.errors import ParameterError
 from pellucid.core.explanation import Kind
 from pellucid.core.fold import Moment, Moments, Totals
 from pellucid.core.method import at_least, method, param
@@ -28,13 +29,14 @@ class ExpectedGradients:
     with four standard errors of the sum.
 
     samples    draws of (b, t)
-    baselines  backgrounds in pixel units: names, numbers, tensors; each drawn with equal probability
+    baselines  backgrounds in pixel units: names, numbers, tensors; each drawn with equal probability. Those of the default
+               fit rows of any shape
     spread     noise on the input before each draw, as a fraction of its range
     seed       start of the draws
     """
 
     samples: int = at_least(2, default=64)
-    baselines: Any = param(default=("black", "white", "blur", "noise"))
+    baselines: Any = param(default=("black", "white", "noise"))
     spread: float = at_least(0.0, default=0.0)
     seed: int = param(default=0)
 
@@ -69,4 +71,7 @@ def _sum_check(totals: Tensor, difference: Tensor) -> RowCheck:
 
 
 def _many(specs: Any) -> tuple[Any, ...]:
-    return tuple(specs) if isinstance(specs, (tuple, list)) else (specs,)
+    many = tuple(specs) if isinstance(specs, (tuple, list)) else (specs,)
+    if not many:
+        raise ParameterError("no baselines", "at least one background")
+    return many

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pellucid.core.ask import Attribution, Query, Where, attribution, together
+from pellucid.core.errors import ParameterError
 from pellucid.core.explanation import Kind
 from pellucid.core.fold import Weighted
 from pellucid.core.method import at_least, method, one_of, param
@@ -71,6 +72,8 @@ class IntegratedGradients:
     async def _ends(self, q: Query) -> list[tuple[Tensor, Tensor]]:
         """Start and end of every path."""
         many = self.baseline if isinstance(self.baseline, (tuple, list)) else (self.baseline,)
+        if not many:
+            raise ParameterError("no baselines", "at least one start of a path", "baseline='black'")
         starts = [q.baseline(b) for b in many]
         if self.at is None:
             return [(b, q.x) for b in starts]

@@ -366,6 +366,19 @@ def test_a_wrong_sum_turns_the_check_red() -> None:
     assert not all(check(got).passed)
 
 
+def test_the_default_backgrounds_fit_rows_of_any_shape() -> None:
+    mixed = net(nn.Sequential(nn.Linear(7, 9), nn.Tanh(), nn.Linear(9, 5)))
+    got = one(ExpectedGradients(), model=mixed, x=torch.rand(2, 7, generator=generator(4), dtype=torch.float64))
+    assert got.values.shape == (2, 7)
+    assert all(check(got).passed)
+
+
+@pytest.mark.parametrize("method", [ExpectedGradients(baselines=()), IntegratedGradients(baseline=())])
+def test_no_baselines_are_refused(method: Any) -> None:
+    with pytest.raises(ParameterError, match="no baselines"):
+        one(method)
+
+
 # -- occlusion ---------------------------------------------------------------------------------------------------
 
 
