@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -35,7 +36,7 @@ class Class:
     which: int | str
 
     def __post_init__(self) -> None:
-        _check_class(self.which)
+        object.__setattr__(self, "which", _class(self.which))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +45,8 @@ class Each:
 
     which: tuple[int | str, ...]
 
-    def __init__(self, which: Sequence[int | str]) -> None:
-        object.__setattr__(self, "which", tuple(which))
-        for one in self.which:
-            _check_class(one)
+    def __init__(self, which: Sequence[int | str] | Tensor) -> None:
+        object.__setattr__(self, "which", tuple(_class(one) for one in which))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +94,32 @@ Target = Top | Class | Each | Contrast | Unit | Score
 Asked = Target | int | str | Sequence["Asked"] | None
 
 
-def _check_class(which: object) -> None:
-    if isinstance(which, bool) or not isinstance(which, (int, str)):
+def _class(which: object) -> int | str:
+    """A class name, or a class number as Python's own."""
+    if isinstance(which, str):
+        return which
+    number = _whole(which)
+    if number is None:
         raise TargetError(
             f"{which!r} of type {type(which).__name__} as a class",
             "a class number or a class name",
             "convert it with int(...)",
         )
-    if isinstance(which, int) and which < 0:
-        raise TargetError(f"class {which}", "a class number, 0 or more", "count from the front")
+    if number < 0:
+        raise TargetError(f"class {number}", "a class number, 0 or more", "count from the front")
+    return number
+
+
+def _whole(it: object) -> int | None:
+    """The number, where it is whole: an int, or a single one of numpy or torch, such as an argmax gives."""
+    if isinstance(it, int):
+        return None if isinstance(it, bool) else int(it)
+    if getattr(it, "ndim", None) != 0 or "bool" in str(getattr(it, "dtype", "")):
+        return None
+    try:
+        return operator.index(it)  # pyright: ignore[reportArgumentType] - what has no index says so
+    except TypeError:
+        return None
 
 
 def as_target(asked: Asked) -> Target | tuple[Target, ...]:
@@ -116,8 +132,13 @@ def as_target(asked: Asked) -> Target | tuple[Target, ...]:
         return Class(asked)
     if isinstance(asked, Sequence):
         return tuple(one for item in asked for one in as_targets(item))
+    number = _whole(asked)
+    if number is not None:
+        return Class(number)
     raise TargetError(
-        f"{asked!r} of type {type(asked).__name__}", "a class number, a class name, a Target, or a list of them"
+        f"{asked!r} of type {type(asked).__name__}",
+        "a class number, a class name, a Target, or a list of them",
+        "Each(labels) takes one class per image" if getattr(asked, "ndim", 0) else "",
     )
 
 

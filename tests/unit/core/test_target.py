@@ -63,10 +63,26 @@ def test_what_is_written_stands_for(asked: Any, target: Any) -> None:
     assert as_target(asked) == target
 
 
-@pytest.mark.parametrize("asked", [1.5, True, -1, {}, np.int64(1), torch.tensor(1), [None, 2.0]])
+@pytest.mark.parametrize(
+    "asked", [1.5, True, -1, {}, np.float64(1), torch.tensor(1.0), torch.tensor(True), [None, 2.0]]
+)
 def test_what_is_no_target_is_refused(asked: Any) -> None:
     with pytest.raises(TargetError):
         as_targets(asked)
+
+
+@pytest.mark.parametrize("number", [np.int64(2), np.uint8(2), torch.tensor(2), torch.tensor([1, 9, 2]).argmax() + 1])
+def test_class_numbers_of_numpy_and_torch_are_numbers(number: Any) -> None:
+    assert as_target(number) == Class(2)
+    assert Contrast(number, 0) == Contrast(2, 0)
+    assert type(Class(number).which) is int
+
+
+@pytest.mark.parametrize("labels", [np.array([1, 2]), torch.tensor([1, 2])])
+def test_labels_of_a_batch_are_taken_as_they_come(labels: Any) -> None:
+    assert Each(labels) == Each([1, 2])
+    with pytest.raises(TargetError, match=r"Each\(labels\)"):
+        as_target(labels)
 
 
 def test_an_empty_list_is_refused() -> None:
@@ -82,7 +98,7 @@ def test_top_counts_from_one(k: Any) -> None:
 
 def test_each_refuses_what_is_no_class() -> None:
     with pytest.raises(TargetError, match=r"int\(\.\.\.\)"):
-        Each([1, np.int64(2)])  # pyright: ignore[reportArgumentType]
+        Each([1, np.float64(2)])  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize("side", [[1, 2], Top(2), Unit("a", 1), Score(lambda raw: raw[:, 0])])
