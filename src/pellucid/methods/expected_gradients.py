@@ -29,8 +29,8 @@ class ExpectedGradients:
     with four standard errors of the sum.
 
     samples    draws of (b, t)
-    baselines  backgrounds in pixel units: names, numbers, tensors; each drawn with equal probability. Those of the default
-               fit rows of any shape
+    baselines  backgrounds in pixel units: names, numbers, tensors; each drawn with equal probability; those of the
+               default fit rows of any shape
     spread     noise on the input before each draw, as a fraction of its range
     seed       start of the draws
     """
