@@ -296,7 +296,7 @@ def layers(model: TorchModel | nn.Module | str, inputs: Any = None) -> list[tupl
     x = _example(handle) if inputs is None else next(_waves(handle, inputs, [])).x[:1]
     with handle.ready(x) as session:
         kinds = {layer.name: layer.type for layer in session.ready.facts.layers}
-        found = session.candidates()
+        found = session.sites.candidates()
         best = session.site(AUTO) if found else None
         return [(str(site), kinds[site.name], shape, site == best) for site, shape in found]
 

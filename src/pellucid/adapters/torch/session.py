@@ -5,22 +5,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pellucid.adapters.torch.budget import Budget
-from pellucid.adapters.torch.layout import Plan, read, refuse
 from pellucid.adapters.torch.outputs import Selector, scores
-from pellucid.adapters.torch.watch import NOT_ROWS, Facts, Headless, first_tensor, replaced
+from pellucid.adapters.torch.sites import Sites
+from pellucid.adapters.torch.tape import Tape
+from pellucid.adapters.torch.watch import Facts, Headless
 from pellucid.core.ask import PLAIN, Answer, Lane, Rows, Variant
-from pellucid.core.errors import RuleError, SiteError, UnsupportedModel, nearest
+from pellucid.core.errors import RuleError, UnsupportedModel
 from pellucid.core.explanation import ModelCard
-from pellucid.core.site import AUTO, ModuleName, Site
+from pellucid.core.site import AUTO, Site
 from pellucid.core.target import Labels
 from pellucid.engine.run import no_room, out_of_memory
 from pellucid.propagation import Deconv, Guided, Intercept
@@ -69,7 +70,7 @@ class TorchSession:
         self.original, self.evaluate, self.most_rows = original, evaluate, most_rows
         self.emits, self.outputs = ready.facts.emits, ready.facts.outputs
         self.verification, self._decisions = verification, list(decisions)
-        self._plans: dict[Site, Plan] = {}
+        self.sites = Sites(ready.facts, ready.image, original)
 
     # -- sites -----------------------------------------------------------------------------------------------
 
@@ -79,112 +80,41 @@ class TorchSession:
 
     def site(self, site: Site) -> Site:
         """The full address; `auto`, layers given as objects, and layouts are resolved here, once."""
-        name = site.name
-        if isinstance(name, ModuleName):
-            name = self._name_of(name.module)
-        if name == "auto":
-            return self._auto()
-        shapes = self._shapes(name)
-        if site.call is None and len(shapes) > 1:
-            raise SiteError(
-                f"layer {name!r} runs {len(shapes)} times in one pass",
-                f"which call: {', '.join(f'{name}[{i}]' for i in range(min(len(shapes), 4)))} ...",
-            )
-        call = site.call or 0
-        if not -len(shapes) <= call < len(shapes):
-            raise SiteError(f"call {call} of layer {name!r}", f"a call below {len(shapes)}")
-        if shapes[call] == NOT_ROWS:
-            raise SiteError(
-                f"the first axis of the output of layer {name!r} is not the batch",
-                "a layer that answers row by row",
-                "take the layer around it, for example the block",
-            )
-        return replace(site, name=name, call=None if len(shapes) == 1 else call % len(shapes))
-
-    def _name_of(self, module: nn.Module) -> str:
-        for name, each in self.original.named_modules():
-            if each is module:
-                return name
-        raise SiteError(f"the layer {type(module).__name__} given is not part of the model", "a layer of this model")
-
-    def _shapes(self, name: str) -> tuple[tuple[int, ...], ...]:
-        known = {layer.name: layer for layer in self.ready.facts.layers}
-        if name in known:
-            return known[name].shapes
-        near = nearest(name, known)
-        if any(name == n for n, _ in self.original.named_modules()):
-            raise SiteError(f"layer {name!r} does not run, or is scripted", "a layer that runs in a forward pass")
-        raise SiteError(
-            f"no layer {name!r}",
-            "a layer's path, as in named_modules()",
-            f"perhaps {near}" if near else "pellucid layers MODEL lists all",
-        )
-
-    def _auto(self) -> Site:
+        if site.name != "auto":
+            return self.sites.resolved(site)
         if self.ready.auto is None:
-            self.ready.auto, cost = self._choose()
-            self.verification += cost
+            self.ready.auto = self._choose()
+            self.verification += 1
         return self.ready.auto
 
     def about(self, site: Site) -> tuple[str, ...]:
         """What was decided about a site that a method asked for."""
         found = self.site(site)
-        says = self.plan(found).says
+        says = self.sites.plan(found).says
         notes = [f"layer {found}: the last with height and width that the output depends on"] if site == AUTO else []
         return (*notes, *([f"layer {found}: {says}"] if says else []))
 
-    def candidates(self) -> list[tuple[Site, tuple[int, ...]]]:
-        """Layers that have height and width, in the order in which they finish, with their maps' shapes."""
-        facts = self.ready.facts
-        found: list[tuple[Site, tuple[int, ...]]] = []
-        for name, call in facts.order:
-            shapes = self._shapes(name)
-            plan = read(shapes[call], self.ready.image, facts.patch_grid)
-            if name and plan is not None:
-                found.append((Site(name, None if len(shapes) == 1 else call), plan.shape(shapes[call])))
-        return found
-
-    def _choose(self) -> tuple[Site, int]:
-        """The last candidate on which the score depends.
+    def _choose(self) -> Site:
+        """The last candidate on which the score depends, seen in one pass.
 
         Side branches end later than what they branch from, and behind the last block of a vision transformer with
-        a class token the patches no longer matter. Among tokens only those of the residual stream's width count.
+        a class token the patches no longer matter.
         """
-        sites = [site for site, _ in self.candidates()]
-        if not sites:
-            raise SiteError(
-                "no layer of the model has height and width", "a feature map", "choose one: at='layer name'"
-            )
-        if self.plan(sites[-1]).kind == "tokens":
-            tokens = [site for site in sites if self.plan(site).kind == "tokens"]
-            width = self.site_shape(tokens[0])[0]
-            sites = [site for site in tokens if self.site_shape(site)[0] == width]
-        x = torch.zeros(1, *self._row_shape, dtype=self._dtype, device=self._device)
-        lane = Lane(PLAIN, False, tuple(sites), tuple(sites))
+        sites = self.sites.streams()
+        budget = self.ready.budget
+        x = torch.zeros(1, *budget.shape, dtype=budget.dtype, device=budget.device)
+        lane = Lane(PLAIN, False, sites, sites)
         try:
             answer = self.run(Rows(1, lambda: x + 0.1, lambda: x, lambda: x[:, 0], _best, 1), lane)
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
-            raise no_room(self._row_shape, str(error).partition("\n")[0][:120]) from error
+            raise no_room(budget.shape, str(error).partition("\n")[0][:120]) from error
         matters = [site for site in sites if bool(answer.slopes[site].any())]
-        return (matters or sites)[-1], 1
-
-    def plan(self, site: Site) -> Plan:
-        """How the site's activation is read."""
-        if site not in self._plans:
-            shape = self._shapes(site.name)[site.call or 0]
-            wanted = None if site.layout == "auto" else site.layout
-            plan = read(shape, self.ready.image, self.ready.facts.patch_grid)
-            if wanted == "tokens" and (plan is None or plan.kind != "tokens"):
-                raise refuse(site.name, shape)
-            if wanted is not None and wanted != "tokens":
-                plan = Plan(wanted)
-            self._plans[site] = Plan("none") if plan is None else plan
-        return self._plans[site]
+        return (matters or sites)[-1]
 
     def site_shape(self, site: Site) -> tuple[int, ...]:
-        return self.plan(site).shape(self._shapes(site.name)[site.call or 0])
+        return self.sites.shape(site)
 
     # -- cost ------------------------------------------------------------------------------------------------
 
@@ -212,7 +142,7 @@ class TorchSession:
         entering = rows.clean if where.into is not None else rows.build
         if not lane.backward:
             with torch.inference_mode():
-                tape = _Tape(self, lane, rows, None)
+                tape = Tape(self.sites.plan, lane, rows, None)
                 out = self._forward(net, entering().clone(), tape)
                 explained = rows.objective(out, tape.seen)
             return Answer(out.clone(), explained.clone(), sites={s: t.clone() for s, t in tape.seen.items()})
@@ -230,7 +160,7 @@ class TorchSession:
     def _differentiated(self, net: nn.Module, rows: Rows, lane: Lane, listening: Intercept | None) -> Answer:
         with torch.enable_grad(), nullcontext() if listening is None else listening:
             leaf = rows.build().detach().requires_grad_(lane.gradient)
-            tape = _Tape(self, lane, rows, leaf)
+            tape = Tape(self.sites.plan, lane, rows, leaf)
             out = self._forward(net, (leaf if lane.where.into is None else rows.clean()) * 1, tape)
             answer = self._backward(rows, out, leaf, tape, lane)
         if listening is not None:
@@ -248,7 +178,7 @@ class TorchSession:
             self.ready.audits[key] = f"{audit.rules}: {len(audit.served)} rectifiers follow the rule{kept}"
         self._decisions.append(self.ready.audits[key])
 
-    def _forward(self, net: nn.Module, x: Tensor, tape: _Tape) -> Tensor:
+    def _forward(self, net: nn.Module, x: Tensor, tape: Tape) -> Tensor:
         if net is self.ready.prepared and x.ndim == 4:
             x = x.contiguous(memory_format=torch.channels_last)
         head = self.ready.facts.head
@@ -258,7 +188,7 @@ class TorchSession:
             with Headless(head):
                 return scores(net(x), self.select)
 
-    def _backward(self, rows: Rows, out: Tensor, leaf: Tensor, tape: _Tape, lane: Lane) -> Answer:
+    def _backward(self, rows: Rows, out: Tensor, leaf: Tensor, tape: Tape, lane: Lane) -> Answer:
         inputs = ([leaf] if lane.gradient else []) + [tape.raw[s] for s in lane.slopes]
         graded = rows.graded
         if rows.start is not None and out.requires_grad:  # the score is an output: the backward pass starts there
@@ -282,7 +212,7 @@ class TorchSession:
         offset = int(lane.gradient)
         slopes: dict[Site, Tensor] = {}
         for i, site in enumerate(lane.slopes):
-            take = self.plan(site).take
+            take = self.sites.plan(site).take
             raw = tape.raw[site]
             per = [take(torch.zeros_like(raw) if g[offset + i] is None else g[offset + i]) for g in found]  # pyright: ignore
             slopes[site] = per[0][None] if graded == 1 else torch.stack(per)
@@ -324,18 +254,6 @@ class TorchSession:
             self.ready.variants[variant] = net
         return self.ready.variants[variant]
 
-    @property
-    def _row_shape(self) -> tuple[int, ...]:
-        return self.ready.budget.shape
-
-    @property
-    def _dtype(self) -> torch.dtype:
-        return self.ready.budget.dtype
-
-    @property
-    def _device(self) -> torch.device:
-        return self.ready.budget.device
-
 
 def _best(outputs: Tensor, sites: Mapping[Site, Tensor]) -> Tensor:
     return outputs.amax(1)[None]
@@ -346,62 +264,3 @@ def _size(shape: tuple[int, ...]) -> int:
     for n in shape:
         total *= n
     return total
-
-
-class _Tape:
-    """What happens at sites during one forward pass: activations recorded, replaced, or fed in."""
-
-    def __init__(self, session: TorchSession, lane: Lane, rows: Rows, leaf: Tensor | None) -> None:
-        self.session, self.lane, self.rows, self.leaf = session, lane, rows, leaf
-        self.seen: dict[Site, Tensor] = {}
-        self.raw: dict[Site, Tensor] = {}
-
-    @contextmanager
-    def on(self, net: nn.Module) -> Generator[None]:
-        """Hooks on the private twin while one pass runs."""
-        where = self.lane.where
-        wanted: dict[str, list[Site]] = {}
-        for site in (
-            *self.lane.sites,
-            *([where.into] if where.into else []),
-            *([where.edit.site] if where.edit else []),
-        ):
-            wanted.setdefault(site.name, []).append(site)
-        handles = [net.get_submodule(name).register_forward_hook(self._hook(at)) for name, at in wanted.items()]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
-
-    def _hook(self, sites: list[Site]) -> Callable[..., Any]:
-        calls = -1
-
-        def after(module: nn.Module, args: Any, out: Any) -> Any:
-            nonlocal calls
-            calls += 1
-            tensor = first_tensor(out)
-            here = [site for site in dict.fromkeys(sites) if (site.call or 0) == calls]
-            if tensor is None or not here:
-                return None
-            for site in here:
-                tensor = self._visit(site, tensor)
-            return replaced(out, tensor)
-
-        return after
-
-    def _visit(self, site: Site, tensor: Tensor) -> Tensor:
-        lane, plan = self.lane, self.session.plan(site)
-        if lane.where.into == site:
-            entering = self.leaf if self.leaf is not None else self.rows.build()
-            tensor = plan.put(tensor.detach(), entering.clone())  # the model may go on in place
-        edit = lane.where.edit
-        if edit is not None and edit.site == site:
-            tensor = plan.put(tensor, edit.change(plan.take(tensor), self.rows.k())).clone()
-        if site in lane.slopes and not tensor.requires_grad:
-            tensor = tensor.detach().requires_grad_(True)  # nothing below needs a graph: backward stops here
-        if site in lane.sites:
-            self.raw[site] = tensor
-            self.seen[site] = plan.take(tensor)
-            tensor = tensor.clone()  # what is recorded must not be overwritten by an operator in place
-        return tensor

@@ -1,0 +1,104 @@
+"""Addresses of one model: which layers ran, how their activations are read, and which have height and width."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import nn
+
+from pellucid.adapters.torch.layout import Plan, read, refuse
+from pellucid.adapters.torch.watch import NOT_ROWS, Facts
+from pellucid.core.errors import SiteError, nearest
+from pellucid.core.site import ModuleName, Site
+
+
+class Sites:
+    """The layers of a model as one pass showed them.
+
+    facts     what the pass showed
+    image     height and width of the model's input; None where rows are not pictures
+    original  the user's module, for layers that are given as objects
+    """
+
+    def __init__(self, facts: Facts, image: tuple[int, int] | None, original: nn.Module) -> None:
+        self.facts, self.image, self.original = facts, image, original
+        self._layers = {layer.name: layer for layer in facts.layers}
+        self._plans: dict[Site, Plan] = {}
+
+    def resolved(self, site: Site) -> Site:
+        """The full address. Raises SiteError for layers that do not exist, do not run, or run in several calls."""
+        name = self._name_of(site.name.module) if isinstance(site.name, ModuleName) else site.name
+        shapes = self._shapes(name)
+        if site.call is None and len(shapes) > 1:
+            raise SiteError(
+                f"layer {name!r} runs {len(shapes)} times in one pass",
+                f"which call: {', '.join(f'{name}[{i}]' for i in range(min(len(shapes), 4)))} ...",
+            )
+        call = site.call or 0
+        if not -len(shapes) <= call < len(shapes):
+            raise SiteError(f"call {call} of layer {name!r}", f"a call below {len(shapes)}")
+        if shapes[call] == NOT_ROWS:
+            raise SiteError(
+                f"the first axis of the output of layer {name!r} is not the batch",
+                "a layer that answers row by row",
+                "take the layer around it, for example the block",
+            )
+        return replace(site, name=name, call=None if len(shapes) == 1 else call % len(shapes))
+
+    def candidates(self) -> list[tuple[Site, tuple[int, ...]]]:
+        """Layers that have height and width, in the order in which they finish, with their maps' shapes."""
+        found: list[tuple[Site, tuple[int, ...]]] = []
+        for name, call in self.facts.order:
+            shapes = self._shapes(name)
+            plan = read(shapes[call], self.image, self.facts.patch_grid)
+            if name and plan is not None:
+                found.append((Site(name, None if len(shapes) == 1 else call), plan.shape(shapes[call])))
+        return found
+
+    def streams(self) -> tuple[Site, ...]:
+        """The candidates among which `auto` chooses: among tokens, only those of the residual stream's width."""
+        sites = [site for site, _ in self.candidates()]
+        if not sites:
+            raise SiteError(
+                "no layer of the model has height and width", "a feature map", "choose one: at='layer name'"
+            )
+        if self.plan(sites[-1]).kind == "tokens":
+            tokens = [site for site in sites if self.plan(site).kind == "tokens"]
+            width = self.shape(tokens[0])[0]
+            sites = [site for site in tokens if self.shape(site)[0] == width]
+        return tuple(sites)
+
+    def plan(self, site: Site) -> Plan:
+        """How the site's activation is read."""
+        if site not in self._plans:
+            shape = self._shapes(site.name)[site.call or 0]
+            wanted = None if site.layout == "auto" else site.layout
+            plan = read(shape, self.image, self.facts.patch_grid)
+            if wanted == "tokens" and (plan is None or plan.kind != "tokens"):
+                raise refuse(site.name, shape)
+            if wanted is not None and wanted != "tokens":
+                plan = Plan(wanted)
+            self._plans[site] = Plan("none") if plan is None else plan
+        return self._plans[site]
+
+    def shape(self, site: Site) -> tuple[int, ...]:
+        """Shape of one row's activation, as it is read."""
+        return self.plan(site).shape(self._shapes(site.name)[site.call or 0])
+
+    def _name_of(self, module: nn.Module) -> str:
+        for name, each in self.original.named_modules():
+            if each is module:
+                return name
+        raise SiteError(f"the layer {type(module).__name__} given is not part of the model", "a layer of this model")
+
+    def _shapes(self, name: str) -> tuple[tuple[int, ...], ...]:
+        if name in self._layers:
+            return self._layers[name].shapes
+        if any(name == n for n, _ in self.original.named_modules()):
+            raise SiteError(f"layer {name!r} does not run, or is scripted", "a layer that runs in a forward pass")
+        near = nearest(name, self._layers)
+        raise SiteError(
+            f"no layer {name!r}",
+            "a layer's path, as in named_modules()",
+            f"perhaps {near}" if near else "pellucid layers MODEL lists all",
+        )
