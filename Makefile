@@ -44,7 +44,7 @@ format: .venv/.test
 	@$(BIN)/ruff format $(SOURCES)
 
 bench: .venv/.test
-	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks docs/benchmarks.md
 
 constraints: .venv/.test
 	@{ sed -n '/^#/p' constraints.txt; \
