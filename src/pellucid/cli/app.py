@@ -45,6 +45,10 @@ class Verb(click.Command):
             if isinstance(error, BrokenPipeError):
                 raise
             _failed(ctx, error)
+        except Exception as error:
+            if not getattr(error, "__notes__", ()):  # nobody foresaw it: all of it is wanted
+                raise
+            _failed(ctx, error)
 
 
 def _examples(formatter: click.HelpFormatter, lines: Sequence[str]) -> None:
@@ -54,14 +58,23 @@ def _examples(formatter: click.HelpFormatter, lines: Sequence[str]) -> None:
             formatter.write("".join(f"  {line}\n" for line in lines))
 
 
-def _failed(ctx: click.Context, error: PellucidError | OSError) -> NoReturn:
+def _failed(ctx: click.Context, error: Exception) -> NoReturn:
     if ctx.params.get("verbose", 0) >= 2:
         click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
-    click.echo(f"{click.style('Error:', fg='red', bold=True)} {error}", err=True)
+    message = _message(error)
+    click.echo(f"{click.style('Error:', fg='red', bold=True)} {message}", err=True)
     if ctx.params.get("as_json"):
         parts = {key: text for key in ("got", "wanted", "do") if (text := getattr(error, key, ""))}
-        click.echo(json.dumps({"error": {"type": type(error).__name__, "message": str(error), **parts}}, indent=2))
+        click.echo(json.dumps({"error": {"type": type(error).__name__, "message": message, **parts}}, indent=2))
     ctx.exit(FAILED)
+
+
+def _message(error: Exception) -> str:
+    """What an error says; one of the user's model is told with the notes that were put on it."""
+    notes: list[str] = getattr(error, "__notes__", [])
+    if not notes:
+        return str(error)
+    return "\n  ".join((f"{'; '.join(notes)}: {type(error).__name__}: {error}", "Do: -vv shows where"))
 
 
 class Program(click.Group):

@@ -34,6 +34,7 @@ WRONG = [
     (FAILED, "explain {OF}:modle cat.png", "'model'"),
     (FAILED, "explain {OF}:wrong cat.png", "dict"),
     (FAILED, "explain {OF}:never cat.png", "RuntimeError"),
+    (FAILED, "explain {OF}:grey cat.png -m gradient", "grey fails on a row of shape (3, "),
     (FAILED, "explain nosuchmodule:make cat.png", "nosuchmodule"),
     (FAILED, "explain tests.unit.cli.nosuch:make cat.png", "nosuch"),
     (FAILED, "explain -M resnet18 cat.png", "timm:"),

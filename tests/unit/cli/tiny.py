@@ -61,6 +61,11 @@ def wrong():
     return {"weights": 1}
 
 
+def grey():
+    """For pictures of one channel, of which nobody says so."""
+    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2))
+
+
 class Stops(nn.Module):
     """Interrupted from the keyboard in the middle of a pass."""
 

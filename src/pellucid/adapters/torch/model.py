@@ -22,7 +22,7 @@ from pellucid.adapters.torch.prepare import TOLERANCE, channels_last, disagreeme
 from pellucid.adapters.torch.session import Ready, TorchSession
 from pellucid.adapters.torch.watch import Facts, Headless, Randomness, watch
 from pellucid.core.ask import Can
-from pellucid.core.errors import InputError, ParameterError, UnsupportedModel
+from pellucid.core.errors import InputError, ParameterError, PellucidError, UnsupportedModel
 from pellucid.core.explanation import ModelCard
 from pellucid.core.target import Labels
 from pellucid.engine.run import no_room, out_of_memory
@@ -133,10 +133,12 @@ class TorchModel:
         if key not in cache:
             try:
                 cache[key], spent = self._prepare(net, x[:1])
-            except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error):
-                    raise
-                raise no_room(tuple(x.shape[1:]), str(error).partition("\n")[0][:120]) from error
+            except Exception as error:
+                if out_of_memory(error):
+                    raise no_room(tuple(x.shape[1:]), str(error).partition("\n")[0][:120]) from error
+                if not isinstance(error, PellucidError):
+                    error.add_note(f"{self.name} fails on a row of shape {tuple(x.shape[1:])}, the first it was given")
+                raise
         ready = cache[key]
         card: ModelCard | None = self._local.cards.get(key)
         if card is None:

@@ -262,6 +262,12 @@ def test_it_is_put_back_when_the_model_fails() -> None:
     assert same(state(module), before)
 
 
+def test_a_failing_model_fails_with_its_own_error_which_says_on_what_rows() -> None:
+    with pytest.raises(RuntimeError, match="to have 3 channels") as raised:
+        explain(net(Convnet()), torch.zeros(1, 2, 8, 8), Gradient())
+    assert raised.value.__notes__ == ["Convnet fails on a row of shape (2, 8, 8), the first it was given"]
+
+
 def test_it_gives_the_same_explanation_as_a_copy() -> None:
     module = locked()
     torch.testing.assert_close(
