@@ -33,7 +33,7 @@ from pellucid.core.explanation import Explanation, Explanations, Kind
 from pellucid.core.method import CATALOGUE, About
 from pellucid.core.store import load
 from pellucid.core.target import Class, Contrast, Each, Score, Top, Unit
-from pellucid.methods.combinators import Smooth
+from pellucid.methods.combinators import Integrate, Smooth
 from pellucid.methods.gradient import Gradient
 from pellucid.methods.integrated_gradients import IntegratedGradients
 from pellucid.methods.occlusion import Occlusion
@@ -545,6 +545,15 @@ def test_a_plan_is_printed() -> None:
     text = str(plan(MODEL, PIXELS, "gradient,grad_cam"))
     assert "plan for 6 image(s): Gradient, Grad-CAM" in text
     assert "forward rows     6   (unshared 12)" in text
+
+
+def test_a_plan_shows_what_runs_inside_other_methods() -> None:
+    groups = plan(MODEL, PIXELS, Smooth(Integrate(Gradient(), steps=3), samples=4)).groups
+    assert len(groups) == 2
+    assert groups[0].startswith("forward: 6 rows (At × 1)")
+    assert re.match(
+        r"inside Integrate, \d+ of 24 rows: inside Gradient, \d+ of \d+ rows: forward \+ backward: ", groups[1]
+    )
 
 
 def test_a_plan_refuses_what_a_run_refuses() -> None:

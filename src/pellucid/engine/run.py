@@ -70,10 +70,12 @@ class Outcome:
     passes: Passes
     shared: list[tuple[Share, int]] = field(default_factory=list)
     """What ran together, and how many rows at once."""
+    inside: list[str] = field(default_factory=list)
+    """The same of the methods inside others, in lines."""
 
     def lines(self) -> list[str]:
         """One line per share, for plans."""
-        return [describe(share, rows) for share, rows in self.shared]
+        return [describe(share, rows) for share, rows in self.shared] + self.inside
 
 
 def run(
@@ -97,6 +99,7 @@ class _Run:
         self.session, self.x, self.references, self.progress = session, x, references, progress
         self.passes = {"rounds": 0, "forward": 0, "backward": 0, "calls": 0, "retried": 0}
         self.shared: list[tuple[Share, int]] = []
+        self.inside: list[str] = []
         self.limit: dict[Lane, int] = {}
         self.unsettled: dict[tuple[Target, Output], list[Pick]] = {}
         self.index = torch.arange(x.shape[0], device=x.device)
@@ -168,9 +171,8 @@ class _Run:
                 coroutine.close()
         outputs = scores[0].reply()[0] if anchored else self.x.new_zeros(0)
         at_x = [scores[1 + k].reply() for k in range(len(tasks))] if anchored else [outputs] * len(tasks)
-        return Outcome(
-            [Result(done[i], picks[i], at_x[i]) for i in range(len(tasks))], outputs, Passes(**self.passes), self.shared
-        )
+        results = [Result(done[i], picks[i], at_x[i]) for i in range(len(tasks))]
+        return Outcome(results, outputs, Passes(**self.passes), self.shared, self.inside)
 
     def _anchor(self, query: Query, picks: list[tuple[Pick, ...]]) -> tuple[Group, list[Taker]]:
         """The group of the clean rows: their outputs, and every task's score there."""
@@ -333,6 +335,9 @@ class _Run:
                 for p in picks
             )
             outcome = child.finish([Task(method, (), "logit")], [moved], anchored=False)
+            if like is None:  # the other blocks are like the first
+                at = f"{method.about.title}, {block.count} of {points.count * len(points.like)} rows"
+                self.inside += [f"inside {at}: {line}" for line in outcome.lines()]
             like = outcome.results[0].attribution
             _add(tally, like.values, block)
             for name in self.passes:
