@@ -36,32 +36,39 @@ class Watch:
     it cannot see is a change inside an attribute that is an object of the user's own.
     """
 
-    __slots__ = ("attributes", "held", "hooks", "objects", "samples", "tensors", "trees")
+    __slots__ = ("attributes", "empty", "held", "objects", "samples", "tables", "tensors", "thens")
 
     def __init__(self, module: nn.Module) -> None:
         every = list(module.modules())
-        self.trees = [(each._modules, [*each._modules.items()]) for each in every]
-        hooks = [each.__dict__[name] for each in every for name in HOOKS]
-        self.hooks = [(table, [*table]) for table in hooks]  # torch numbers hooks, and uses no number twice
-        self.attributes = [(each.__dict__, len(each.__dict__), _plain(each)) for each in every]
-        self.objects = [(each.__dict__, name, value) for each in every for name, value in _objects(each)]
+        tables = [table for each in every for table in (each._modules, *(each.__dict__[name] for name in HOOKS))]
         holders = [held for each in every for held in (each._parameters, each._buffers)]
-        self.held = [(held, [*map(id, held.values())]) for held in holders]
+        self.empty = [table for table in (*tables, *holders) if not table]
+        self.tables = [table for table in tables if table]
+        self.held = [held for held in holders if held]
+        self.attributes = [(each.__dict__, len(each.__dict__), _plain(each).items()) for each in every]
+        self.objects = [(each.__dict__, name, value) for each in every for name, value in _objects(each)]
         found = [t for held in holders for t in held.values()] + [value for _, _, value in self.objects]
-        tensors = [t for t in found if isinstance(t, Tensor) and not t.is_inference() and t.layout is torch.strided]
-        self.tensors = [(t, t._version, t.data_ptr()) for t in tensors]
-        self.samples = [(views, torch.cat(views)) for views in _sampled(tensors)]
+        strided = [t for t in found if isinstance(t, Tensor) and not t.is_inference() and t.layout is torch.strided]
+        self.tensors = strided
+        self.samples = [(views, torch.cat(views)) for views in _sampled(strided)]
+        self.thens = self._now()
 
     def same(self) -> bool:
         """Whether nothing has changed."""
         return (
-            all(t._version == version and t.data_ptr() == place for t, version, place in self.tensors)
-            and all([*now.items()] == then for now, then in self.trees)
-            and all([*now] == then for now, then in self.hooks)
-            and all([*map(id, now.values())] == then for now, then in self.held)
-            and all(len(now) == count and then.items() <= now.items() for now, count, then in self.attributes)
-            and all(now.get(name) is value for now, name, value in self.objects)
-            and all(torch.equal(torch.cat(views), then) for views, then in self.samples)
+            not any(self.empty)
+            and self._now() == self.thens
+            and all([len(now) == count and then <= now.items() for now, count, then in self.attributes])  # noqa: C419 - a generator would cost more than it saves
+            and all([now.get(name) is value for now, name, value in self.objects])  # noqa: C419 - a generator would cost more than it saves
+            and all([torch.equal(torch.cat(views), then) for views, then in self.samples])  # noqa: C419 - a generator would cost more than it saves
+        )
+
+    def _now(self) -> tuple[list[Any], ...]:
+        """What is there, by identity and version."""
+        return (
+            [(t._version, t.data_ptr()) for t in self.tensors],
+            [[*table.items()] for table in self.tables],
+            [[*map(id, held.values())] for held in self.held],
         )
 
 
