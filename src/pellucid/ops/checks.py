@@ -19,7 +19,7 @@ def completeness(values: Tensor, difference: Tensor, limit: float = 0.05) -> Row
         value=(gap := relative_gap(values, difference)),
         passed=gap <= limit,
         limit=limit,
-        says="part of the difference of scores that the values do not account for",
+        says="part of the difference of scores that the values do not account for; more steps lower it",
     )
 
 
