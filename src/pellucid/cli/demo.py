@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 import time
 from collections.abc import Sequence
 from io import BytesIO
@@ -122,6 +125,14 @@ def _ending(folder: Path, seconds: float, got: Sequence[Explanation]) -> str:
             f"  {text.head(f'{shown}/{PANEL}')}     all maps in one picture",
             "",
             "and go on with",
-            *(f"  {line}" for line in commands),
+            *(f"  {line.replace('pellucid', program(), 1)}" for line in commands),
         ]
     )
+
+
+def program() -> str:
+    """How the user calls this program: `pellucid` where the shell finds it, else the path from here."""
+    called = Path(sys.argv[0])
+    if shutil.which("pellucid") is not None or called.name != "pellucid":
+        return "pellucid"
+    return os.path.relpath(called)
