@@ -403,6 +403,11 @@ def test_what_a_wrapped_method_needs_is_asked_of_the_model_before_any_work() -> 
         first(torch.zeros(1, 3, 8, 8), Smooth(method=CATALOGUE["grad_cam"]()), scripted)
 
 
+def test_weights_without_a_shape_are_refused() -> None:
+    with pytest.raises(UnsupportedModel, match=r"no shape yet \(1\.weight, 1\.bias\)"):
+        wrap(nn.Sequential(nn.Flatten(), nn.LazyLinear(3)))
+
+
 class Whole:
     """A method that gives one number for the whole picture."""
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from pellucid.adapters.torch import twin as twins
 from pellucid.adapters.torch.budget import MEMORY, Budget, available
@@ -223,7 +224,14 @@ class TorchModel:
 
 
 def _can(module: nn.Module) -> frozenset[Can]:
-    """What a module can be asked."""
+    """What a module can be asked. Raises UnsupportedModel for one whose weights have no shape yet."""
+    lazy = [name for name, tensor in module.named_parameters() if is_lazy(tensor)]
+    if lazy:
+        raise UnsupportedModel(
+            f"{type(module).__name__} with weights that have no shape yet ({', '.join(lazy[:3])})",
+            "a trained model",
+            "lazy layers take their shapes from the first row: run the model once, and train it",
+        )
     if any(type(m).__module__.startswith(QUANTISED) for m in module.modules()):
         return frozenset({Can.SCORE})
     if isinstance(module, torch.jit.ScriptModule):
