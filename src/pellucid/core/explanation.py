@@ -294,12 +294,14 @@ class Explanations(Sequence[Explanation]):
             rows = (e[i] for e in whole for i in places or range(len(e)) if -len(e) <= i < len(e))
             hits = [row for row in rows if fits(row)]
         if not hits:
-            known = [*self.methods, *self.models, *self.images, *{n for e in self.entries for n in e.target.name}]
-            asked = next(str(a) for a in (method, target, model, image) if a is not None) if self.entries else ""
+            targets = tuple(dict.fromkeys(name for e in self.entries for name in e.target.name))
+            known = [*self.methods, *self.models, *self.images, *targets]
+            asked = [a for a in (method, target, model, image) if isinstance(a, str)]
+            near = nearest(next((a for a in asked if a not in known), ""), known)
             raise InputError(
                 f"no explanation matches method={method!r}, target={target!r}, model={model!r}, image={image!r}",
-                f"one of methods {self.methods}, models {self.models}, images {self.images}",
-                f"perhaps {nearest(asked, known)}" if nearest(asked, known) else "",
+                f"one of methods {self.methods}, targets {targets}, models {self.models}, images {self.images}",
+                f"perhaps {near}" if near else "",
             )
         return Explanations(tuple(hits))
 

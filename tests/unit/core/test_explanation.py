@@ -154,6 +154,8 @@ def test_the_last_image_is_the_last() -> None:
         ({"method": "gradcam"}, "perhaps 'grad_cam'"),
         ({"image": "photo1"}, "perhaps 'photo 1'"),
         ({"target": "dgo"}, "perhaps 'dog'"),
+        ({"method": "grad_cam", "target": "dgo"}, "perhaps 'dog'"),
+        ({"method": "grad_cam", "target": 99}, ", targets "),
         ({"image": 3}, "image=3"),
         ({"image": -4}, "image=-4"),
         ({"target": "dog", "image": 0}, "target='dog'"),
