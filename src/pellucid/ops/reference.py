@@ -85,8 +85,14 @@ def _fitting(given: Tensor, x: Tensor) -> Tensor:
     except RuntimeError:
         shape = None
     if shape != x.shape:
+        several = given.ndim == x.ndim and len(given) > 1
         raise ParameterError(
-            f"a baseline of shape {tuple(given.shape)}", f"{tuple(x.shape[1:])} or {tuple(x.shape)}, in pixel units"
+            f"a baseline of shape {tuple(given.shape)}",
+            f"{tuple(x.shape[1:])} or {tuple(x.shape)}, in pixel units",
+            "one for every image serves only where all images run at once, and not inside another method: "
+            "give one for all, or a function of the pixels"
+            if several
+            else "",
         )
     return row.expand(max(len(row), 1), *x.shape[1:])
 

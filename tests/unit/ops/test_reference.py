@@ -116,6 +116,11 @@ def test_a_tensor_that_does_not_fit_is_refused(shape: tuple[int, ...]) -> None:
         shown(torch.zeros(shape), IDENTITY)
 
 
+def test_a_baseline_for_every_image_says_how_far_it_goes() -> None:
+    with pytest.raises(ParameterError, match="a function of the pixels"):
+        shown(torch.zeros(len(PIXELS) + 1, *PIXELS.shape[1:]), IDENTITY)
+
+
 def test_a_misspelt_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(ParameterError, match="perhaps 'black'"):
         shown("blak", IDENTITY)
