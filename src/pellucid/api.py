@@ -169,9 +169,10 @@ def explain(
     shelf = None if save is None else Shelf.new(Path(save), overwrite=overwrite)
     parts: dict[tuple[int, tuple[int, ...]], list[Explanation]] = {}
     done = 0
+    meter = None if progress is None else _Meter(progress, _count(inputs))
     for wave in _waves(handle, inputs, tasks):
         one = tasks if done == 0 and wave.last else [_sliced(t, done, done + len(wave.x), wave.last) for t in tasks]
-        entries = _explained(handle, wave, one, progress)
+        entries = _explained(handle, wave, one, meter)
         done += len(wave.x)
         for place, entry in enumerate(entries):
             if shelf is None:
@@ -477,11 +478,11 @@ def _references(handle: TorchModel) -> Callable[[Tensor], References]:
     return lambda x: References(x, handle.preprocess)
 
 
-def _explained(handle: TorchModel, wave: _Wave, tasks: Sequence[Task], progress: Progress | None) -> list[Explanation]:
+def _explained(handle: TorchModel, wave: _Wave, tasks: Sequence[Task], meter: _Meter | None) -> list[Explanation]:
     start = time.perf_counter()
     with handle.ready(wave.x) as session:
         tasks = [_fitting(task, session) for task in tasks]
-        counted = None if progress is None else _counter(session, wave, tasks, _references(handle), progress)
+        counted = None if meter is None else _counter(session, wave, tasks, _references(handle), meter)
         outcome = run(session, wave.x, tasks, _references(handle), counted)
         _finite(outcome.outputs, wave.inputs.name)
         seconds = time.perf_counter() - start
@@ -620,18 +621,39 @@ def _counter(
     wave: _Wave,
     tasks: Sequence[Task],
     references: Callable[[Tensor], References],
-    progress: Progress,
+    meter: _Meter,
 ) -> Callable[[int], None]:
     """Progress in rows, of those that a rehearsal counts."""
-    total = run(Rehearsal(session, wave.x, False), wave.x, tasks, references).passes.forward
-    done = 0
+    return meter.watch(run(Rehearsal(session, wave.x, False), wave.x, tasks, references).passes.forward, len(wave.x))
 
-    def counted(rows: int) -> None:
-        nonlocal done
-        done += rows
-        progress(done, max(total, done))
 
-    return counted
+@dataclass(slots=True, eq=False)
+class _Meter:
+    """Progress in rows over all waves; the images that are still to come are taken to be like those at hand."""
+
+    progress: Progress
+    images: int | None
+    """How many there are; None where nobody can know."""
+    seen: int = 0
+    rows: int = 0
+
+    def watch(self, total: int, images: int) -> Callable[[int], None]:
+        """For one wave, which will take `total` rows."""
+        self.seen += images
+        later = 0 if self.images is None else max(0, self.images - self.seen)
+        expected = self.rows + total
+
+        def counted(rows: int) -> None:
+            self.rows += rows
+            self.progress(self.rows, max(expected, self.rows) + round(total / images * later))
+
+        return counted
+
+
+def _count(inputs: Any) -> int | None:
+    """How many images there are, without a look at them."""
+    rows = isinstance(inputs, Tensor) and inputs.dtype != torch.uint8
+    return len(inputs) if rows and inputs.ndim else images.count(inputs)
 
 
 __all__ = ["as_model", "cite", "compare", "explain", "layers", "load", "plan", "report", "wrap"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -512,6 +513,26 @@ def test_photos_from_an_iterator_reach_every_model() -> None:
 def test_no_models_are_refused() -> None:
     with pytest.raises(InputError, match="no models"):
         compare([], PIXELS)
+
+
+@pytest.mark.parametrize("inputs", [PIXELS, [*PIXELS], torch.from_numpy(PIXELS), pictures(6, dtype=torch.float32)])
+@pytest.mark.parametrize("wave", [None, 1])
+def test_progress_runs_once_through_all_waves(inputs: Any, wave: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if wave is not None:
+        monkeypatch.setattr(api, "WAVE", wave)
+    seen: list[tuple[int, int]] = []
+    done = explain(MODEL, inputs, SmoothGrad(samples=3), target=1, progress=lambda *now: seen.append(now))
+    rows = done[0].record.passes.forward
+    assert [total for _, total in seen] == [rows] * len(seen)
+    assert seen[-1][0] == rows
+    assert all(before < after for (before, _), (after, _) in pairwise(seen))
+
+
+def test_progress_through_images_that_nobody_counted_ends_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "WAVE", 1)
+    seen: list[tuple[int, int]] = []
+    explain(MODEL, iter(PIXELS), "gradient", target=1, progress=lambda *now: seen.append(now))
+    assert seen == [(n, n) for n in range(1, 7)]
 
 
 # -- planning ----------------------------------------------------------------------------------------------------

@@ -100,7 +100,7 @@ def progress(talk: Talk) -> Generator[Callable[[int, int], None] | None]:
 
 
 class _Bar:
-    """tqdm's bar, begun anew when a further batch or model begins."""
+    """tqdm's bar, begun anew when a further model begins."""
 
     def __init__(self) -> None:
         self.bar: Any = None

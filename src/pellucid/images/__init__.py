@@ -19,7 +19,7 @@ from pellucid.images.decode import NAMES, SUFFIXES, adopt, check_size, decode
 from pellucid.images.photo import Photo
 from pellucid.images.samples import WHITE, Background, settle
 
-__all__ = ["LIMIT", "SUFFIXES", "WHITE", "Photo", "Source", "read", "read_each", "read_many"]
+__all__ = ["LIMIT", "SUFFIXES", "WHITE", "Photo", "Source", "count", "read", "read_each", "read_many"]
 
 Source = str | Path | bytes | bytearray | memoryview | Image.Image | NDArray[Any] | torch.Tensor | Photo
 """One picture. A tensor must be uint8 [height, width, channel]: float tensors are model rows, not pictures."""
@@ -82,6 +82,12 @@ def read_each(
         return read(item[0], limit=limit, background=background, name=item[1])
 
     return map(one, _items(sources))  # not a generator, which would end at its first exception
+
+
+def count(sources: Source | Iterable[Source]) -> int | None:
+    """How many pictures `read_each` would read, without reading any; None for what goes through its items to tell."""
+    ready = str | bytes | bytearray | memoryview | list | tuple | np.ndarray | torch.Tensor
+    return sum(1 for _ in _flat(sources)) if isinstance(sources, ready) or not isinstance(sources, Iterable) else None
 
 
 def _items(sources: Source | Iterable[Source]) -> Iterator[tuple[Source, str | None]]:

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from pellucid.core.errors import ImageError
-from pellucid.images import Photo, read, read_each, read_many
+from pellucid.images import Photo, count, read, read_each, read_many
 
 from .corpus import GREY, RGB, encoded
 
@@ -31,6 +31,20 @@ def folder(tmp_path: Path) -> Path:
 def test_folder_is_sorted_and_holds_pictures_only(folder: Path) -> None:
     assert [photo.name for photo in read_many(folder)] == ["a.JPG", "b.png", "c.webp"]
     assert [photo.name for photo in read_many(str(folder))] == ["a.JPG", "b.png", "c.webp"]
+
+
+def test_pictures_are_counted_without_being_read(folder: Path) -> None:
+    picture = np.zeros((8, 8, 3), np.uint8)
+    assert [count(it) for it in (folder, [folder, "missing.png"], picture, picture[None], b"no picture")] == [
+        3,
+        4,
+        1,
+        1,
+        1,
+    ]
+    unread = iter([picture])
+    assert count(unread) is None
+    assert len(list(unread)) == 1
 
 
 def test_folder_without_pictures(tmp_path: Path) -> None:
