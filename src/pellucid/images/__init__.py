@@ -86,7 +86,7 @@ def read_each(
 
 def count(sources: Source | Iterable[Source]) -> int | None:
     """How many pictures `read_each` would read, without reading any; None for what goes through its items to tell."""
-    ready = str | bytes | bytearray | memoryview | list | tuple | np.ndarray | torch.Tensor
+    ready = (str, bytes, bytearray, memoryview, list, tuple, np.ndarray, torch.Tensor)
     return sum(1 for _ in _flat(sources)) if isinstance(sources, ready) or not isinstance(sources, Iterable) else None
 
 
