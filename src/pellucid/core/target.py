@@ -270,6 +270,10 @@ def resolve(target: Target, outputs: Tensor, output: Output, emits: str, labels:
             "or say what the outputs are: wrap(model, emits='logits' | 'sigmoid_logits' | 'probabilities')",
         )
     if isinstance(target, Contrast):
+        if isinstance(target.this, Class) and isinstance(target.that, Class):
+            sides = [labels.find(side.which, outputs.shape[1]) for side in (target.this, target.that)]
+            if sides[0] == sides[1]:
+                raise TargetError(f"{labels.name(sides[0])} versus itself", "two different classes")
         this, that = (resolve(side, outputs, output, emits, labels)[-1].index for side in (target.this, target.that))
         return [Pick(target, output, this, that)]
     return [Pick(target, output, index, None, rank) for rank, index in enumerate(_indices(target, outputs, labels))]

@@ -111,7 +111,7 @@ class TorchSession:
                 raise
             raise no_room(budget.shape, str(error).partition("\n")[0][:120]) from error
         matters = [site for site in sites if bool(answer.slopes[site].any())]
-        return (matters or sites)[-1]
+        return self.sites.best(matters or list(sites))
 
     def site_shape(self, site: Site) -> tuple[int, ...]:
         return self.sites.shape(site)

@@ -68,6 +68,13 @@ class Sites:
             sites = [site for site in tokens if self.shape(site)[0] == width]
         return tuple(sites)
 
+    def best(self, sites: list[Site]) -> Site:
+        """The last of them; among tokens the last norm, where the residual stream is read, not a part of attention."""
+        if self.plan(sites[-1]).kind == "tokens":
+            norms = [site for site in sites if "norm" in self._layers[site.name].type.lower()]
+            return (norms or sites)[-1]
+        return sites[-1]
+
     def plan(self, site: Site) -> Plan:
         """How the site's activation is read."""
         if site not in self._plans:
