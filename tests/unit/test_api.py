@@ -64,7 +64,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def small_waves(monkeypatch: pytest.MonkeyPatch) -> None:
     """One wave holds what takes two of these pictures with one explanation."""
-    monkeypatch.setattr(api, "WAVE", 2 * 4 * 8 * 8 * 3 * 4)
+    monkeypatch.setattr(api.waves, "WAVE", 2 * 4 * 8 * 8 * 3 * 4)
 
 
 def png(one: Any) -> bytes:
@@ -227,10 +227,10 @@ def test_waves_change_nothing(name: str, rows: bool, monkeypatch: pytest.MonkeyP
     inputs = RESIZED.rows([images.read(one) for one in PIXELS]) if rows else PIXELS
     methods = [Gradient(), SmoothGrad(samples=3), IntegratedGradients(steps=3)]
     whole = explain(MODEL, inputs, methods, target=TARGETS[name])
-    monkeypatch.setattr(api, "WAVE", 1)
+    monkeypatch.setattr(api.waves, "WAVE", 1)
     calls: list[int] = []
-    plain = api._explained
-    monkeypatch.setattr(api, "_explained", lambda h, w, t, p: (calls.append(len(w.x)), plain(h, w, t, p))[1])
+    plain = api.explained
+    monkeypatch.setattr(api, "explained", lambda h, w, t, p: (calls.append(len(w.x)), plain(h, w, t, p))[1])
     waves = explain(MODEL, inputs, methods, target=TARGETS[name])
     assert calls == [1] * 6
     stored = explain(MODEL, inputs, methods, target=TARGETS[name], save=tmp_path / "run")
@@ -246,8 +246,8 @@ def test_waves_change_nothing(name: str, rows: bool, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("target", [Each([0] * 5), Each([0] * 7), Contrast(Each([0] * 7), 1)])
 def test_a_target_for_each_of_more_or_fewer_images_is_refused(target: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    for wave in (api.WAVE, 1):
-        monkeypatch.setattr(api, "WAVE", wave)
+    for wave in (api.waves.WAVE, 1):
+        monkeypatch.setattr(api.waves, "WAVE", wave)
         with pytest.raises(TargetError, match="one class per image"):
             first(PIXELS, target=target)
 
@@ -271,7 +271,7 @@ def test_memory_does_not_grow_with_the_number_of_photos(tmp_path: Path, monkeypa
     """The most numbers that live at once, in explanations and rows, for few photos and for many."""
     import gc
 
-    monkeypatch.setattr(api, "WAVE", 4 * 4 * 8 * 8 * 3 * 4)
+    monkeypatch.setattr(api.waves, "WAVE", 4 * 4 * 8 * 8 * 3 * 4)
 
     def alive() -> int:
         found = (o for o in gc.get_objects() if issubclass(type(o), Tensor) and o.shape[1:] in ((3, 8, 8), (8, 8, 3)))
@@ -519,7 +519,7 @@ def test_no_models_are_refused() -> None:
 @pytest.mark.parametrize("wave", [None, 1])
 def test_progress_runs_once_through_all_waves(inputs: Any, wave: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     if wave is not None:
-        monkeypatch.setattr(api, "WAVE", wave)
+        monkeypatch.setattr(api.waves, "WAVE", wave)
     seen: list[tuple[int, int]] = []
     done = explain(MODEL, inputs, SmoothGrad(samples=3), target=1, progress=lambda *now: seen.append(now))
     rows = done[0].record.passes.forward
@@ -529,7 +529,7 @@ def test_progress_runs_once_through_all_waves(inputs: Any, wave: int | None, mon
 
 
 def test_progress_through_images_that_nobody_counted_ends_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "WAVE", 1)
+    monkeypatch.setattr(api.waves, "WAVE", 1)
     seen: list[tuple[int, int]] = []
     explain(MODEL, iter(PIXELS), "gradient", target=1, progress=lambda *now: seen.append(now))
     assert seen == [(n, n) for n in range(1, 7)]
@@ -541,7 +541,7 @@ def test_progress_through_images_that_nobody_counted_ends_at_the_end(monkeypatch
 @pytest.mark.parametrize("wave", [None, 1])
 def test_a_plan_counts_what_is_done(wave: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     if wave is not None:
-        monkeypatch.setattr(api, "WAVE", wave)
+        monkeypatch.setattr(api.waves, "WAVE", wave)
     planned = plan(MODEL, PIXELS, "sauron,grad_cam", top_k=2)
     done = explain(MODEL, PIXELS, "sauron,grad_cam", top_k=2)[0].record.passes
     for name in ("rounds", "forward", "backward", "calls"):

@@ -35,12 +35,13 @@ torch.set_num_threads(1)
 import pellucid
 from pellucid import api
 
-api.WAVE = 8 * 2**20
+api.waves.WAVE = 8 * 2**20
 net = torch.nn.Sequential(
     torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(4), torch.nn.Flatten(), torch.nn.Linear(64, 5)
 )
 model = pellucid.wrap(net, pellucid.Preprocess(crop=96))
-methods = ["gradient", "input_x_gradient", pellucid.SmoothGrad(samples=2), pellucid.IntegratedGradients(steps=2), "grad_cam"]
+methods = ["gradient", "input_x_gradient", "grad_cam"]
+methods += [pellucid.SmoothGrad(samples=2), pellucid.IntegratedGradients(steps=2)]
 
 def peak():
     lines = Path("/proc/self/status").read_text().splitlines()

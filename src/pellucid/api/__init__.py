@@ -1,0 +1,301 @@
+"""The verbs: wrap, load, explain, compare, plan. They put the parts together and hold no logic of their own."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain, count
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from pellucid import images, registry, views, zoo
+from pellucid.adapters.torch import TorchModel
+from pellucid.api.asking import sliced, targets_of, tasks_of
+from pellucid.api.entries import explained, references_of
+from pellucid.api.progress import Meter, Progress
+from pellucid.api.waves import example_of, how_many, waves_of
+from pellucid.core.cite import bibtex
+from pellucid.core.errors import InputError, ParameterError
+from pellucid.core.explanation import Explanation, Explanations, Passes, cat, show_with
+from pellucid.core.method import About, Explains, is_method
+from pellucid.core.plan import Plan
+from pellucid.core.site import AUTO
+from pellucid.core.store import Shelf
+from pellucid.core.target import Asked, Output
+from pellucid.engine import run
+from pellucid.engine.rehearsal import Rehearsal
+from pellucid.preprocess import Preprocess
+
+DEFAULT = ("integrated_gradients", "grad_cam")
+
+show_with(views.mime_bundle)  # explanations draw themselves in notebooks
+
+
+# -- models ----------------------------------------------------------------------------------------------------
+
+
+def wrap(
+    module: nn.Module,
+    preprocess: Preprocess | Callable[..., Any] | None = None,
+    labels: Sequence[str] | None = None,
+    *,
+    name: str | None = None,
+    outputs: str | int | Callable[[Any], Tensor] | None = None,
+    emits: Literal["logits", "sigmoid_logits", "probabilities", "values"] | None = None,
+    evaluate: Literal["auto", "plain", "prepared"] = "auto",
+    rows: int | Literal["auto"] = "auto",
+) -> TorchModel:
+    """A handle on your own model. The module is never changed: work happens on a private twin that shares its weights.
+
+    module      a trained torch.nn.Module
+    preprocess  how a photo becomes a row: a `Preprocess`, or your own transform (torchvision, timm, a Hugging Face
+                processor, a function); None when you pass tensors
+    labels      class names in the order of the outputs; then targets can be given by name
+    name        what to call the model in figures and records; its class by default
+    outputs     which part of the answer holds the scores, for models that return mappings or tuples
+    emits       what the scores are; None finds out: rows that sum to one are probabilities, and so on
+    evaluate    `auto` folds batch-norms and lays memory out channels-last where that was verified to agree
+    rows        model rows at once; `auto` fits a memory budget
+    Raises InputError or ParameterError for arguments that cannot be used.
+    """
+    if labels is not None and (isinstance(labels, str) or not all(isinstance(one, str) for one in labels)):
+        raise ParameterError(f"labels={str(labels)[:60]!r}", "a list of class names, one per output")
+    if preprocess is None:
+        made = Preprocess.identity()
+    else:
+        made = preprocess if isinstance(preprocess, Preprocess) else Preprocess.from_callable(preprocess)
+    return TorchModel(module, made, labels, name=name, outputs=outputs, emits=emits, evaluate=evaluate, rows=rows)
+
+
+def load(name: str, *, pretrained: bool = True) -> TorchModel:
+    """A model that can be named: `efficientnet_lite0` (bundled), `timm:…`, `torchvision:…`, `hf:…`.
+
+    pretrained  False takes random weights, where that makes sense
+    Raises InputError for an unknown name, a missing package, or weights that are out of reach.
+    """
+    got = zoo.named(name, pretrained=pretrained)
+    return TorchModel(got.module, got.preprocess, got.labels, name=name)
+
+
+_borrowed: weakref.WeakKeyDictionary[nn.Module, TorchModel] = weakref.WeakKeyDictionary()
+"""Handles on bare modules, kept as long as somebody keeps the module."""
+
+
+def as_model(model: TorchModel | nn.Module | str) -> TorchModel:
+    """What users may pass as a model: a handle, a name, or a bare module (which then takes tensors)."""
+    if isinstance(model, TorchModel):
+        return model
+    if isinstance(model, str):
+        return load(model)
+    if isinstance(model, nn.Module):
+        if model not in _borrowed:
+            _borrowed[model] = TorchModel(model, Preprocess.identity(), borrowed=True)
+        return _borrowed[model]
+    raise InputError(
+        f"a {type(model).__name__} as a model",
+        "a torch.nn.Module, a handle from pellucid.wrap, or a name",
+        "wrap it: pellucid.wrap(module, preprocess=..., labels=...)",
+    )
+
+
+# -- explain ---------------------------------------------------------------------------------------------------
+
+
+def explain(
+    model: TorchModel | nn.Module | str,
+    inputs: Any,
+    methods: str | Explains | type[Any] | Iterable[str | Explains | type[Any]] = DEFAULT,
+    *,
+    target: Asked = None,
+    versus: Asked = None,
+    top_k: int | None = None,
+    output: Output | None = None,
+    save: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Explanations:
+    """Why did the model say that? All methods, images and targets in one call that shares its passes.
+
+    model    a handle from `wrap` or `load`, a bare module (for tensors), or a name
+    inputs   photos: paths, folders, bytes, PIL images, numpy arrays [height, width, 3], or a list of them, of any
+             sizes; or rows: a float tensor [batch, ...] as the model takes it
+    methods  names, groups (`sauron`, `cams`), classes or instances: "grad_cam", IntegratedGradients(steps=64)
+    target   what is explained: None for the top class, a class number or name, a Target, or a list of several
+    versus   explain the difference to this class: why target rather than versus
+    top_k    the k best classes of every image, instead of target
+    output   logit, probability, log_probability or margin; None takes what each method is defined on
+    save     a folder to stream to; then the result reads its numbers from there, and memory does not grow with
+             the number of photos
+    Returns Explanations, ordered by method, then target; each entry holds all images.
+    Raises subclasses of PellucidError; arguments are checked before anything is computed.
+    """
+    handle, chosen = as_model(model), registry.make_all(methods)
+    tasks = tasks_of(handle, chosen, targets_of(target, versus, top_k), output)
+    shelf = None if save is None else Shelf.new(Path(save), overwrite=overwrite)
+    parts: dict[tuple[int, tuple[int, ...]], list[Explanation]] = {}
+    done = 0
+    meter = None if progress is None else Meter(progress, how_many(inputs))
+    for wave in waves_of(handle, inputs, tasks):
+        one = tasks if done == 0 and wave.last else [sliced(t, done, done + len(wave.x), wave.last) for t in tasks]
+        entries = explained(handle, wave, one, meter)
+        done += len(wave.x)
+        for place, entry in enumerate(entries):
+            if shelf is None:
+                parts.setdefault((place, entry.inputs.shape), []).append(entry)
+            else:
+                shelf.add(place, entry)
+    if shelf is not None:
+        return shelf.done()
+    ordered = sorted(parts, key=lambda key: key[0])
+    return Explanations(tuple(cat(parts[key]) for key in ordered))
+
+
+def compare(
+    models: Sequence[TorchModel | nn.Module | str],
+    inputs: Any,
+    methods: Any = DEFAULT,
+    *,
+    target: Asked = None,
+    versus: Asked = None,
+    top_k: int | None = None,
+    output: Output | None = None,
+    progress: Progress | None = None,
+) -> Explanations:
+    """The same photos through several models, in one result; arguments as in `explain`.
+
+    Models of the same name are numbered, so that they can be told apart.
+    """
+    handles = [as_model(m) for m in models]
+    if not handles:
+        raise InputError("no models to compare", "at least one model")
+    photos = inputs if isinstance(inputs, Tensor) else images.read_many(inputs)
+    names: list[str] = []
+    for handle in handles:
+        numbered = (f"{handle.name} ({n})" for n in count(2))
+        names.append(next(name for name in chain([handle.name], numbered) if name not in names))
+    every: list[Explanation] = []
+    for handle, name in zip(handles, names, strict=True):
+        got = explain(
+            handle, photos, methods, target=target, versus=versus, top_k=top_k, output=output, progress=progress
+        )
+        every += [replace(e, record=replace(e.record, model=replace(e.record.model, name=name))) for e in got]
+    return Explanations(tuple(every))
+
+
+def plan(
+    model: TorchModel | nn.Module | str,
+    inputs: Any,
+    methods: Any = DEFAULT,
+    *,
+    target: Asked = None,
+    versus: Asked = None,
+    top_k: int | None = None,
+    output: Output | None = None,
+) -> Plan:
+    """What `explain` with these arguments would do: rounds, shared groups, rows, passes, memory and time.
+
+    The model is run on one row only, to look at it and to time it. For methods that do not adapt, the passes are
+    exactly those that `explain` will count.
+    """
+    handle, chosen = as_model(model), registry.make_all(methods)
+    tasks = tasks_of(handle, chosen, targets_of(target, versus, top_k), output)
+    low = high = apart = Passes()
+    lines: list[str] = []
+    seconds, peak, verification, count = [0.0, 0.0], 0, 0, 0
+    evaluator, decisions = "", ()
+    for wave in waves_of(handle, inputs, tasks):
+        one = [sliced(t, count, count + len(wave.x), wave.last) for t in tasks]
+        count += len(wave.x)
+        with handle.ready(wave.x) as session:
+            handle.measure(session)
+            references = references_of(handle)
+            for i, noise in enumerate((False, True)):
+                stand_in = Rehearsal(session, wave.x, noise)
+                outcome = run(stand_in, wave.x, one, references)
+                seconds[i] += stand_in.time
+                peak = max(peak, stand_in.peak)
+                low, high = (low + outcome.passes, high) if i == 0 else (low, high + outcome.passes)
+                if not lines:
+                    lines = outcome.lines()
+            for task in one:
+                apart += run(Rehearsal(session, wave.x, False), wave.x, [task], references).passes
+            verification += session.verification
+            evaluator, decisions = session.card.evaluator, session.decisions
+    return Plan(
+        images=count,
+        methods=tuple(m.about.title for m in chosen),
+        least=low,
+        most=high,
+        unshared=apart,
+        groups=tuple(lines),
+        peak_bytes=peak,
+        seconds=(seconds[0], seconds[1]),
+        verification=verification,
+        evaluator=evaluator,
+        decisions=decisions,
+    )
+
+
+def report(
+    explanations: Explanations | Sequence[Explanation],
+    path: str | Path,
+    *,
+    title: str | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """One self-contained HTML page: opens from disk, needs no network, works without JavaScript.
+
+    title      heading of the page; made from the photos' names by default
+    overwrite  replace a file in the way; otherwise it is refused with FileExists
+    """
+    from pellucid.views.report import write_report  # templates are read only when a report is wanted
+
+    return write_report(explanations, path, title=title, overwrite=overwrite)
+
+
+def layers(model: TorchModel | nn.Module | str, inputs: Any = None) -> list[tuple[str, str, tuple[int, ...], bool]]:
+    """Layers that have height and width: (name, type, shape of the map, whether `auto` chooses it), in running order.
+
+    inputs  a photo or rows to look with; None takes a grey picture of the model's own size
+    """
+    handle = as_model(model)
+    x = example_of(handle) if inputs is None else next(waves_of(handle, inputs, [])).x[:1]
+    with handle.ready(x) as session:
+        kinds = {layer.name: layer.type for layer in session.ready.facts.layers}
+        found = session.sites.candidates()
+        best = session.site(AUTO) if found else None
+        return [(str(site), kinds[site.name], shape, site == best) for site, shape in found]
+
+
+def cite(what: Any) -> str:
+    """BibTeX of the papers behind explanations or methods, each once.
+
+    what  an explanation, several, a method's name (or group), class or instance, or a list of any of these; a method
+          that wraps another is cited with the one inside
+    Raises InputError for anything else, ParameterError for an unknown name.
+    """
+    return bibtex(key for keys in _cited(what) for key in keys)
+
+
+def _cited(what: Any) -> Iterator[tuple[str, ...]]:
+    if isinstance(what, Explanation):
+        inner = what.record.params.get("method")
+        yield what.record.cite
+        yield from _cited(inner["method"]) if isinstance(inner, dict) else ()
+    elif isinstance(what, str):
+        for word in registry.GROUPS.get(what.strip().lower(), what.split(",")):
+            yield registry.find(word).about.cite
+    elif is_method(what) or isinstance(getattr(what, "about", None), About):
+        yield what.about.cite
+        yield from _cited(inner) if is_method(inner := getattr(what, "method", None)) else ()
+    elif isinstance(what, Iterable):
+        for one in what:
+            yield from _cited(one)
+    else:
+        raise InputError(f"a {type(what).__name__} to cite", "explanations, or methods by name, class or instance")
+
+
+__all__ = ["as_model", "cite", "compare", "explain", "layers", "load", "plan", "report", "wrap"]

@@ -1,0 +1,178 @@
+"""From what the engine answers for one wave to explanations."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pellucid.adapters.torch import TorchModel
+from pellucid.adapters.torch.session import TorchSession
+from pellucid.api.progress import Meter
+from pellucid.api.waves import Wave, finite
+from pellucid.core.ask import Attribution
+from pellucid.core.errors import NonFinite
+from pellucid.core.explanation import Check, Explanation, Passes, Prediction, Record
+from pellucid.core.method import Method
+from pellucid.core.method import parameters as parameters_of
+from pellucid.core.site import as_site
+from pellucid.core.target import converted, ranked
+from pellucid.engine import Task, run
+from pellucid.engine.rehearsal import Rehearsal
+from pellucid.ops.reference import References
+
+
+def explained(handle: TorchModel, wave: Wave, tasks: Sequence[Task], meter: Meter | None) -> list[Explanation]:
+    """The explanations of one wave, by task and then by target."""
+    start = time.perf_counter()
+    with handle.ready(wave.x) as session:
+        tasks = [_fitting(task, session) for task in tasks]
+        counted = None if meter is None else counter(session, wave, tasks, references_of(handle), meter)
+        outcome = run(session, wave.x, tasks, references_of(handle), counted)
+        _finite(outcome.outputs, wave.inputs.name)
+        seconds = time.perf_counter() - start
+        prediction = _prediction(session, outcome.outputs)
+        passes = replace(outcome.passes, verification=session.verification)
+        entries: list[Explanation] = []
+        for task, result in zip(tasks, outcome.results, strict=True):
+            record = _record(session, task, result.attribution, passes, seconds)
+            for t, pick in enumerate(result.picks):
+                entries.append(
+                    _entry(session, task, result.attribution, t, wave, prediction, record, pick, result.scores[t])
+                )
+    return entries
+
+
+def references_of(handle: TorchModel) -> Callable[[Tensor], References]:
+    """Reference inputs for rows, through the model's preprocessing."""
+    return lambda x: References(x, handle.preprocess)
+
+
+def _fitting(task: Task, session: TorchSession) -> Task:
+    """Methods defined on probabilities explain the value itself where a model has none."""
+    if task.output == "probability" and session.emits == "values" and task.method.about.output == "probability":
+        return replace(task, output="logit")
+    return task
+
+
+def _entry(
+    session: TorchSession,
+    task: Task,
+    a: Attribution,
+    t: int,
+    wave: Wave,
+    prediction: Prediction,
+    record: Record,
+    pick: Any,
+    scores: Tensor,
+) -> Explanation:
+    values = a.values[t]
+    return Explanation(
+        values=values,
+        dims=a.dims,
+        kind=a.kind or task.method.about.kind,
+        target=pick.chosen(scores, session.labels),
+        prediction=prediction,
+        inputs=wave.inputs,
+        record=record,
+        checks=(*(check.of(t) for check in a.checks), *_checks(values, a.std_error, t)),
+        std_error=None if a.std_error is None else a.std_error[t],
+        extras={name: extra[t] for name, extra in a.extras.items()},
+    )
+
+
+def _checks(values: Tensor, std_error: Tensor | None, t: int) -> tuple[Check, ...]:
+    flat = values.reshape(len(values), -1)
+    span = flat.amax(1) - flat.amin(1) if flat.shape[1] > 1 else flat.abs().amax(1)
+    spans = span.tolist()
+    checks = [
+        Check(
+            name="degenerate",
+            value=tuple(spans),
+            passed=tuple(0 < s < float("inf") for s in spans),
+            says="range of the values: zero is an empty map, not finite a broken one",
+        )
+    ]
+    if std_error is not None:
+        error = std_error[t].reshape(len(values), -1).norm(dim=1)
+        noise = torch.where(error == 0, error, error / flat.norm(dim=1)).tolist()
+        checks.append(
+            Check(
+                name="noise",
+                value=tuple(noise),
+                passed=tuple(n <= 1.0 for n in noise),
+                limit=1.0,
+                says="size of the standard errors relative to the size of the values; more samples lower it",
+            )
+        )
+    return tuple(checks)
+
+
+def _record(session: TorchSession, task: Task, a: Attribution, passes: Passes, seconds: float) -> Record:
+    about = task.method.about
+    return Record(
+        method=about.name,
+        title=about.title,
+        params=parameters_of(task.method),
+        cite=about.cite,
+        model=session.card,
+        at=None if a.at is None else str(session.site(a.at)),
+        seed=getattr(task.method, "seed", None),
+        passes=passes,
+        seconds=seconds,
+        rows=0 if session.most_rows is None else session.most_rows,
+        versions=_versions(),
+        decisions=(*session.decisions, *_about_site(session, task.method)),
+    )
+
+
+def _about_site(session: TorchSession, method: Method) -> tuple[str, ...]:
+    at = getattr(method, "at", None)
+    return () if at is None else session.about(as_site(at))
+
+
+@cache
+def _versions() -> dict[str, str]:
+    from pellucid import __version__
+
+    return {"pellucid": __version__, "torch": torch.__version__, "python": platform.python_version()}
+
+
+def _prediction(session: TorchSession, outputs: Tensor) -> Prediction:
+    has = session.emits != "values"
+    scores = converted(outputs, "probability", session.emits) if has else outputs
+    index = ranked(outputs, 5)
+    probability = scores.gather(1, index).tolist()
+    listed = index.tolist()
+    return Prediction(
+        index=tuple(map(tuple, listed)),
+        name=tuple(tuple(session.labels.name(i) for i in row) for row in listed),
+        probability=tuple(map(tuple, probability)),
+        is_probability=has,
+    )
+
+
+def _finite(outputs: Tensor, names: Sequence[str]) -> None:
+    if not finite(outputs):
+        bad = ~torch.isfinite(outputs).all(1)
+        who = [name for name, is_bad in zip(names, bad.tolist(), strict=True) if is_bad]
+        raise NonFinite(
+            f"the model gives NaN or infinity for {', '.join(who[:5])}", "finite scores", "check the input's range"
+        )
+
+
+def counter(
+    session: TorchSession,
+    wave: Wave,
+    tasks: Sequence[Task],
+    references: Callable[[Tensor], References],
+    meter: Meter,
+) -> Callable[[int], None]:
+    """Progress in rows, of those that a rehearsal counts."""
+    return meter.watch(run(Rehearsal(session, wave.x, False), wave.x, tasks, references).passes.forward, len(wave.x))

@@ -1,0 +1,129 @@
+"""Inputs in batches that bound the memory of the running results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pellucid import images
+from pellucid.adapters.torch import TorchModel
+from pellucid.core.errors import InputError, NonFinite
+from pellucid.core.explanation import Inputs
+from pellucid.core.target import width
+from pellucid.engine import Task
+
+WAVE = 256 * 2**20
+"""Bytes of running results at once; inputs beyond it go in waves."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Wave:
+    """Inputs that go together."""
+
+    x: Tensor
+    inputs: Inputs
+    last: bool
+
+
+def waves_of(handle: TorchModel, inputs: Any, tasks: Sequence[Task]) -> Iterator[Wave]:
+    """Inputs in batches that bound the memory of the running results."""
+    copies = 3 * sum(sum(map(width, task.targets)) for task in tasks) + 1
+    if isinstance(inputs, Tensor) and inputs.dtype != torch.uint8:
+        yield from _row_waves(handle, inputs, copies)
+        return
+    waiting: list[_Seen] = []
+    for seen in (_seen(handle, photo) for photo in images.read_each(inputs)):
+        first = waiting[0].row if waiting else seen.row
+        if waiting and (seen.row.shape != first.shape or len(waiting) >= _many(first, copies)):
+            yield _photo_wave(handle, waiting, False)
+            waiting = []
+        waiting.append(seen)
+    if not waiting:
+        raise InputError("no photos", "at least one photo")
+    yield _photo_wave(handle, waiting, True)
+
+
+def _many(row: Tensor, copies: int) -> int:
+    return max(1, min(1024, WAVE // (row.numel() * row.element_size() * copies)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """A photo as the model sees it; the photo itself, which may be large, is forgotten."""
+
+    row: Tensor
+    view: Tensor | None
+    name: str
+    notes: tuple[str, ...]
+
+
+def _seen(handle: TorchModel, photo: images.Photo) -> _Seen:
+    view = None if handle.preprocess.affine is None else torch.from_numpy(handle.preprocess.view(photo))
+    return _Seen(handle.preprocess.rows([photo], handle.dtype)[0], view, photo.name, photo.notes)
+
+
+def _photo_wave(handle: TorchModel, photos: Sequence[_Seen], last: bool) -> Wave:
+    x = _ordinary(torch.stack([p.row for p in photos]).to(handle.device))
+    views = [p.view for p in photos if p.view is not None]
+    about = Inputs(
+        name=tuple(p.name for p in photos),
+        picture=torch.stack(views) if views else None,
+        shape=tuple(x.shape[1:]),
+        notes=tuple(p.notes for p in photos),
+    )
+    return Wave(x, about, last)
+
+
+def _row_waves(handle: TorchModel, rows: Tensor, copies: int) -> Iterator[Wave]:
+    if not rows.is_floating_point():
+        raise InputError(f"rows of dtype {rows.dtype}", "floating point rows", "rows.float(), or pass photos as uint8")
+    if rows.ndim < 2:
+        raise InputError(f"rows of shape {tuple(rows.shape)}", "[batch, ...], a batch of rows", "rows[None]")
+    if len(rows) == 0:
+        raise InputError("an empty batch", "at least one row")
+    if not finite(rows):
+        raise NonFinite("rows with NaN or infinity", "finite numbers")
+    rows = _ordinary(rows.detach().as_subclass(Tensor).to(handle.device, handle.dtype))
+    step = _many(rows[0], copies)
+    for start in range(0, len(rows), step):
+        x = rows if step >= len(rows) else rows[start : start + step]
+        yield Wave(x, _row_inputs(handle, x, start), start + step >= len(rows))
+
+
+def _ordinary(rows: Tensor) -> Tensor:
+    """Rows that autograd may use, also when they were made under `inference_mode`."""
+    with torch.inference_mode(False):
+        return rows.clone() if rows.is_inference() else rows
+
+
+def _row_inputs(handle: TorchModel, x: Tensor, start: int) -> Inputs:
+    names = tuple(f"row {start + i + 1}" for i in range(len(x)))
+    picture = None
+    if x.ndim == 4 and x.shape[1] in (1, 3) and handle.preprocess.linked:
+        picture = torch.from_numpy(handle.preprocess.shown(x))
+    return Inputs(name=names, picture=picture, shape=tuple(x.shape[1:]), notes=((),) * len(x))
+
+
+def example_of(handle: TorchModel) -> Tensor:
+    """A grey row of the model's own size, to look with."""
+    size = handle.preprocess.size
+    if size is None:
+        raise InputError(f"{handle.name} takes pictures of any size", "a photo to look with", "layers(model, photo)")
+    grey = torch.full((*size, 3), 127, dtype=torch.uint8).numpy()
+    return handle.preprocess.rows([images.read(grey)], handle.dtype).to(handle.device)
+
+
+def how_many(inputs: Any) -> int | None:
+    """How many images there are, without a look at them."""
+    rows = isinstance(inputs, Tensor) and inputs.dtype != torch.uint8
+    return len(inputs) if rows and inputs.ndim else images.count(inputs)
+
+
+def finite(tensor: Tensor) -> bool:
+    """Whether all is finite; one sum tells, unless it overflows."""
+    return isfinite(float(tensor.detach().sum())) or bool(torch.isfinite(tensor).all())
