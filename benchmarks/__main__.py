@@ -49,7 +49,7 @@ def _bundled() -> list[str]:
         timing = interleaved({"ours": case.ours, **peers}, repeat=case.repeat)
         for name, (_, aim) in case.peers.items():
             ratio = timing.ratio("ours", name)
-            mark = "" if aim is None else "met" if ratio <= aim else f"missed by {ratio - aim:.2f}"
+            mark = "" if aim is None else "met" if round(ratio, 2) <= aim else f"missed by {ratio - aim:.2f}"
             row = [case.name, f"{timing.median('ours') * 1e3:.0f}", name, f"{timing.median(name) * 1e3:.0f}"]
             row += [f"{ratio:.2f}", "" if aim is None else f"≤ {aim}", "; ".join(x for x in (mark, case.note) if x)]
             lines.append("| " + " | ".join(row) + " |")
