@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
@@ -32,7 +33,7 @@ from pellucid.core.errors import (
 )
 from pellucid.core.explanation import Explanation, Explanations, Kind
 from pellucid.core.method import CATALOGUE, About
-from pellucid.core.store import load
+from pellucid.core.store import load, save
 from pellucid.core.target import Class, Contrast, Each, Score, Top, Unit
 from pellucid.methods.combinators import Integrate, Smooth
 from pellucid.methods.gradient import Gradient
@@ -40,6 +41,7 @@ from pellucid.methods.integrated_gradients import IntegratedGradients
 from pellucid.methods.occlusion import Occlusion
 from pellucid.methods.smooth_grad import SmoothGrad
 from pellucid.preprocess import Preprocess
+from pellucid.views import draw
 
 LABELS = ("cat", "dog", "cup", "car", "sky")
 NET = net(Convnet(), torch.float32)
@@ -602,3 +604,27 @@ def test_a_model_without_maps_has_no_layers_to_list() -> None:
 
 def test_a_class_given_as_a_target_is_that_class() -> None:
     assert first(PIXELS, target=Class("cup")).target.index == (2,) * 6
+
+
+# -- what an explanation holds -----------------------------------------------------------------------------------
+
+
+def test_an_explanation_holds_the_raw_outputs_of_its_rows_and_the_rows_that_ran_at_once(tmp_path: Path) -> None:
+    rows = RESIZED.rows([images.read(one) for one in PIXELS])
+    got = explain(MODEL, rows, [Gradient(), SmoothGrad(samples=3)])
+    with torch.no_grad():
+        expected = MODEL.module(rows)
+    for e in (*got, *load(save(got, tmp_path / "kept"))):
+        assert e.outputs is not None
+        torch.testing.assert_close(e.outputs, expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(e[2].outputs, expected[2:3], rtol=1e-4, atol=1e-5)
+        assert e.record.rows >= 1
+        assert e.record.versions["threads"] == str(torch.get_num_threads())
+
+
+def test_an_explanation_is_drawn_with_the_look_it_carries(tmp_path: Path) -> None:
+    (plain,) = explain(MODEL, PIXELS[:1], "input_x_gradient")
+    grey = replace(plain, look="grayscale")
+    (kept,) = load(save(grey, tmp_path / "grey"))
+    assert kept.look == "grayscale"
+    assert draw(kept)[0].palette.name == draw(plain, "grayscale")[0].palette.name != draw(plain)[0].palette.name

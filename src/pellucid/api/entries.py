@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,7 +22,7 @@ from pellucid.core.method import Method
 from pellucid.core.method import parameters as parameters_of
 from pellucid.core.site import as_site
 from pellucid.core.target import converted, ranked
-from pellucid.engine import Task, run
+from pellucid.engine import Result, Task, run
 from pellucid.engine.rehearsal import Rehearsal
 from pellucid.ops.reference import References
 
@@ -39,13 +38,14 @@ def explained(handle: TorchModel, wave: Wave, tasks: Sequence[Task], meter: Mete
         seconds = time.perf_counter() - start
         prediction = _prediction(session, outcome.outputs)
         passes = replace(outcome.passes, verification=session.verification)
+        most = max(rows for _, rows in outcome.shared)
         entries: list[Explanation] = []
+        outputs = outcome.outputs.detach()
         for task, result in zip(tasks, outcome.results, strict=True):
-            record = _record(session, task, result.attribution, passes, seconds)
-            for t, pick in enumerate(result.picks):
-                entries.append(
-                    _entry(session, task, result.attribution, t, wave, prediction, record, pick, result.scores[t])
-                )
+            record = _record(session, task, result.attribution, passes, seconds, most)
+            entries += [
+                _entry(session, task, result, t, wave, prediction, outputs, record) for t in range(len(result.picks))
+            ]
     return entries
 
 
@@ -64,25 +64,26 @@ def _fitting(task: Task, session: TorchSession) -> Task:
 def _entry(
     session: TorchSession,
     task: Task,
-    a: Attribution,
+    result: Result,
     t: int,
     wave: Wave,
     prediction: Prediction,
+    outputs: Tensor,
     record: Record,
-    pick: Any,
-    scores: Tensor,
 ) -> Explanation:
+    a = result.attribution
     values = a.values[t]
     return Explanation(
         values=values,
         dims=a.dims,
         kind=a.kind or task.method.about.kind,
-        target=pick.chosen(scores, session.labels),
+        target=result.picks[t].chosen(result.scores[t], session.labels),
         prediction=prediction,
         inputs=wave.inputs,
         record=record,
         checks=(*(check.of(t) for check in a.checks), *_checks(values, a.std_error, t)),
         std_error=None if a.std_error is None else a.std_error[t],
+        outputs=outputs,
         extras={name: extra[t] for name, extra in a.extras.items()},
     )
 
@@ -114,7 +115,7 @@ def _checks(values: Tensor, std_error: Tensor | None, t: int) -> tuple[Check, ..
     return tuple(checks)
 
 
-def _record(session: TorchSession, task: Task, a: Attribution, passes: Passes, seconds: float) -> Record:
+def _record(session: TorchSession, task: Task, a: Attribution, passes: Passes, seconds: float, rows: int) -> Record:
     about = task.method.about
     return Record(
         method=about.name,
@@ -126,8 +127,8 @@ def _record(session: TorchSession, task: Task, a: Attribution, passes: Passes, s
         seed=getattr(task.method, "seed", None),
         passes=passes,
         seconds=seconds,
-        rows=0 if session.most_rows is None else session.most_rows,
-        versions=_versions(),
+        rows=rows,
+        versions={**_versions(), "threads": str(torch.get_num_threads())},
         decisions=(*session.decisions, *_about_site(session, task.method)),
     )
 

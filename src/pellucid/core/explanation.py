@@ -119,7 +119,7 @@ class Record:
     passes: Passes = Passes()
     seconds: float = 0.0
     rows: int = 0
-    """Model rows at once."""
+    """Model rows at once, at most."""
     versions: Mapping[str, str] = field(default_factory=dict)
     decisions: tuple[str, ...] = ()
     """What was decided automatically: layer, stripped softmax, prepared evaluation."""
@@ -157,6 +157,10 @@ class Explanation:
     checks: tuple[Check, ...] = ()
     std_error: Tensor | None = None
     """Standard error of `values` for sampled methods, same shape."""
+    outputs: Tensor | None = None
+    """The model's raw outputs at the clean input, [batch, outputs]."""
+    look: str | None = None
+    """Name of the look it is drawn with (`pellucid.views.LOOKS`); None is the one of its kind."""
     extras: Mapping[str, Tensor] = field(default_factory=dict)
     """Further tensors with the batch as first axis."""
 
@@ -169,7 +173,9 @@ class Explanation:
         t, p, n = self.target, self.prediction, self.inputs
         lists = [t.index, t.name, t.score, p.index, p.name, p.probability, n.name, n.notes or n.name]
         lists += [each for check in self.checks for each in (check.value, check.passed)]
-        tensors = [each for each in (n.picture, self.std_error, *self.extras.values()) if each is not None]
+        tensors = [
+            each for each in (n.picture, self.std_error, self.outputs, *self.extras.values()) if each is not None
+        ]
         counts = {len(each) for each in lists} | {each.shape[0] if each.ndim else 0 for each in tensors}
         if counts != {self.values.shape[0]}:
             raise InputError(
@@ -201,6 +207,7 @@ class Explanation:
             ),
             checks=tuple(replace(c, value=c.value[row], passed=c.passed[row]) for c in self.checks),
             std_error=None if self.std_error is None else self.std_error[row],
+            outputs=None if self.outputs is None else self.outputs[row],
             extras={key: tensor[row] for key, tensor in self.extras.items()},
         )
 
@@ -376,5 +383,6 @@ def cat(parts: Sequence[Explanation]) -> Explanation:
             for i, c in enumerate(first.checks)
         ),
         std_error=None if first.std_error is None else torch.cat([p.std_error for p in parts]),  # pyright: ignore
+        outputs=None if first.outputs is None else torch.cat([p.outputs for p in parts]),  # pyright: ignore
         extras={k: torch.cat([p.extras[k] for p in parts]) for k in first.extras},
     )

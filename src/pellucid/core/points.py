@@ -13,8 +13,6 @@ from hashlib import blake2b
 import torch
 from torch import Tensor
 
-from pellucid.core.errors import ParameterError
-
 
 class Points:
     """The questions a set of points answers. Subclasses are frozen dataclasses; tensors compare by value."""
@@ -248,10 +246,3 @@ def generator(*seed: int | str) -> torch.Generator:
 def normal(shape: torch.Size | tuple[int, ...], seed: int, k: int, like: Tensor) -> Tensor:
     """Draw k of standard normal noise, the same on every device."""
     return torch.randn(shape, generator=generator(seed, k), dtype=like.dtype).to(like.device)
-
-
-def check_seed(seed: int) -> int:
-    """A seed is a whole number, 0 or more."""
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ParameterError(f"seed={seed!r}", "a whole number, 0 or more")
-    return seed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,7 @@ def load(path: str | Path) -> Explanations:
 
 def _head(e: Explanation, prefix: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
     """Everything but the tensors, which go into `tensors` under names that begin with the prefix."""
-    held = {"values": e.values, "picture": e.inputs.picture, "std_error": e.std_error}
+    held = {"values": e.values, "picture": e.inputs.picture, "std_error": e.std_error, "outputs": e.outputs}
     held |= {f"extra.{name}": tensor for name, tensor in e.extras.items()}
     for name, tensor in held.items():
         if tensor is not None:
@@ -104,6 +104,7 @@ def _head(e: Explanation, prefix: str, tensors: dict[str, Tensor]) -> dict[str, 
         "prefix": prefix,
         "dims": e.dims,
         "kind": e.kind.value,
+        "look": e.look,
         "target": asdict(e.target),
         "prediction": asdict(e.prediction),
         "inputs": {"name": e.inputs.name, "shape": e.inputs.shape, "notes": e.inputs.notes},
@@ -128,6 +129,8 @@ def _entry(head: dict[str, Any], tensors: dict[str, Tensor]) -> Explanation:
         record=_frozen(Record, record),
         checks=tuple(_frozen(Check, c) for c in head["checks"]),
         std_error=mine.get("std_error"),
+        outputs=mine.get("outputs"),
+        look=head["look"],
         extras={n[len("extra.") :]: t for n, t in mine.items() if n.startswith("extra.")},
     )
 
@@ -211,10 +214,6 @@ class OnDisk(Sequence[Explanation]):
         if isinstance(which, slice):
             return tuple(self[i] for i in range(*which.indices(len(self))))
         return cat([load(self.folder / name)[0] for name in self.parts[which]])
-
-    def each_part(self) -> Iterator[Explanation]:
-        """Every part as it was written, a few images of one method at a time: for runs beyond memory."""
-        return (load(self.folder / name)[0] for names in self.parts for name in names)
 
     def __repr__(self) -> str:
         return f"read from {self.folder} when they are used"

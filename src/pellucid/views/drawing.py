@@ -55,7 +55,8 @@ def shared_scale(explanations: Iterable[Explanation], look: Look | str | None = 
 
 
 def look_of(row: Explanation, look: Look | str | None = None) -> Look:
-    """The look that a row is drawn with: the one given, the preset of that name, or the one for its kind."""
+    """The look that a row is drawn with: the one given, the preset of that name, its own, or the one for its kind."""
+    look = look or row.look
     if isinstance(look, Look):
         return look
     return look_for(look) if look else look_for(row.kind, signed=bool((row.values < 0).any()))

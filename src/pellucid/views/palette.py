@@ -39,11 +39,6 @@ class Palette:
         """uint8 [..., 3]: the nearest of the 256 colours for numbers in 0..1 of any shape."""
         return self.table[(unit.clamp(0, 1) * 255).round().long()]
 
-    @property
-    def neutral(self) -> float:
-        """Where on 0..1 the colour for "nothing" lies: the middle if diverging, else the low end."""
-        return 0.5 if self.diverging else 0.0
-
 
 @cache
 def palette(name: str) -> Palette:

@@ -65,20 +65,29 @@ def made(
         "checks": (
             Check(name="gap", value=tuple(0.1 * i for i in rows), passed=tuple(i != 1 for i in rows), limit=0.05),
         ),
+        "outputs": torch.arange(first, first + batch, dtype=torch.float32)[:, None] + torch.tensor([[0.0, 0.5]]),
+        "look": "grayscale",
         "extras": {"steps": torch.arange(first, first + batch)},
     }
     return Explanation(**(usual | more))
 
 
 def tensors(e: Explanation) -> dict[str, Tensor | None]:
-    return {"values": e.values, "picture": e.inputs.picture, "std_error": e.std_error, **e.extras}
+    return {"values": e.values, "picture": e.inputs.picture, "std_error": e.std_error, "outputs": e.outputs, **e.extras}
 
 
 def words(e: Explanation) -> dict[str, Any]:
     """Everything but the numbers, with NaN written out so that it equals itself."""
     inputs = {"name": e.inputs.name, "shape": e.inputs.shape, "notes": e.inputs.notes}
     parts = {"target": asdict(e.target), "prediction": asdict(e.prediction), "record": asdict(e.record)}
-    return {"dims": e.dims, "kind": e.kind, "inputs": inputs, "checks": repr([asdict(c) for c in e.checks]), **parts}
+    return {
+        "dims": e.dims,
+        "kind": e.kind,
+        "look": e.look,
+        "inputs": inputs,
+        "checks": repr([asdict(c) for c in e.checks]),
+        **parts,
+    }
 
 
 def same(a: Explanation, b: Explanation) -> bool:
