@@ -381,4 +381,6 @@ def test_the_helper_of_these_tests_sees_differences() -> None:
     assert same(a, made())
     assert not same(a, replace(b, values=b.values + 1))
     assert words(a) != words(made(first=1))
-    assert tensors(a).keys() == {"values", "picture", "std_error", "steps"}
+    assert not same(a, made(outputs=made().outputs + 1))
+    assert not same(a, made(look="rgb"))
+    assert tensors(a).keys() == {"values", "picture", "std_error", "outputs", "steps"}
