@@ -308,3 +308,12 @@ def test_pictures_are_whole():
     page = render(planted(wave(), Kind.SENSITIVITY))
     for address in re.findall(r"data:image/(?:png|jpeg);base64,([A-Za-z0-9+/=]+)", page):
         Image.open(BytesIO(b64decode(address))).load()
+
+
+def test_decisions_of_all_methods_of_a_call_are_told_once_each():
+    a, b = (
+        replace(planted(wave()), record=replace(planted(wave()).record, title=title, decisions=("both", said)))
+        for title, said in (("A", "layer four"), ("B", "a rule"))
+    )
+    (work,) = facts([a, b], 100).work
+    assert work.decisions == ("both", "layer four", "a rule")

@@ -153,3 +153,8 @@ def again(twin: nn.Module) -> nn.Module:
         if t is not None
     }
     return copy.deepcopy(twin, memo)
+
+
+def scripted(module: nn.Module) -> list[str]:
+    """Names of TorchScript modules inside, whose operators nobody can see."""
+    return [name or "the model" for name, each in module.named_modules() if isinstance(each, torch.jit.ScriptModule)]

@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from pellucid.core.explanation import CHANNEL, HEIGHT, WIDTH, Check, Explanation, ModelCard
+from pellucid.core.explanation import CHANNEL, HEIGHT, WIDTH, Check, Explanation, ModelCard, Record
 from pellucid.views.grid import variants
 from pellucid.views.report.cards import KINDS, Card, card, check_title, colours_of
 from pellucid.views.report.layers import Layer, layer
@@ -279,7 +279,9 @@ def std_error(row: Explanation) -> str:
 
 
 def _work(explanations: Sequence[Explanation]) -> tuple[Work, ...]:
-    calls = {(_identity(e), e.record.passes, e.record.seconds): e.record for e in explanations}
+    calls: dict[object, list[Record]] = {}
+    for e in explanations:
+        calls.setdefault((_identity(e), e.record.passes, e.record.seconds), []).append(e.record)
     return tuple(
         Work(
             model=record.model.name,
@@ -292,9 +294,9 @@ def _work(explanations: Sequence[Explanation]) -> tuple[Work, ...]:
                 ("Time", f"{record.seconds:.3g} s"),
                 *((name, version) for name, version in record.versions.items()),
             ),
-            decisions=record.decisions,
+            decisions=tuple(dict.fromkeys(one for each in records for one in each.decisions)),
         )
-        for record in calls.values()
+        for record, records in ((records[0], records) for records in calls.values())
     )
 
 
