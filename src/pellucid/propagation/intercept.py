@@ -23,7 +23,7 @@ from pellucid.propagation.graph import Stranger, strangers
 from pellucid.propagation.layers import Layers, refuse_opaque
 from pellucid.propagation.operators import TABLE, Kind, Operator
 from pellucid.propagation.rectifiers import Signs
-from pellucid.propagation.rules import Call, Rule, RuleSet, taken_apart
+from pellucid.propagation.rules import Call, Place, Rule, RuleSet, taken_apart
 from pellucid.propagation.tensors import carries, checkpointing, entering, sequence_number, tensors_in
 
 _OTHER = Operator("", Kind.OTHER)
@@ -184,7 +184,7 @@ class Intercept(TorchFunctionMode):
         try:
             return self._served[key]
         except KeyError:
-            rule = self._served[key] = self.rules.rule_for(kind, name or _spoken(func), layer)
+            rule = self._served[key] = self.rules.rule_for(Place(kind, name or _spoken(func), layer))
             return rule
 
     @property

@@ -1,12 +1,11 @@
-"""Backward rules, and the sets of rules that say which operator is served by which."""
+"""What a backward rule is, what it sees of a call, and how a set of rules says which operator is served by which."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
-import torch
 from torch import Tensor
 
 from pellucid.propagation.operators import Kind, Operator
@@ -20,15 +19,52 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a call stands: what a set of rules decides by.
+
+    kind      what the operator does
+    operator  its name
+    layer     dotted name of the module that is running, "" for the model itself
+    call      1 for the first call of this operator in this layer, 2 for the second …
+    order     its number among all calls of the pass that a signal can flow through, from 0, in execution order
+    """
+
+    kind: Kind
+    operator: str
+    layer: str
+    call: int = 1
+    order: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Fate:
+    """What became of a call's output: complete when the forward pass has ended, so rules may ask in `back`.
+
+    affine   scale and shift per channel of the batch norm that alone reads the output; then that norm passes its
+             signal on unchanged, and the signal that arrives here is that of scale · output + shift
+    readers  how many calls read the output
+    """
+
+    affine: tuple[Tensor, Tensor] | None = None
+    readers: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """One call of an operator, with its tensors taken out: it can be kept without keeping memory.
 
-    operator  the row of the table
-    function  the torch function that was called
-    args      its positional arguments, a `Slot` where a tensor was
-    kwargs    its keyword arguments, likewise
-    inplace   whether it overwrites input 0
-    subject   for rectifiers: which input is rectified
+    operator   the row of the table
+    function   the torch function that was called
+    args       its positional arguments, a `Slot` where a tensor was
+    kwargs     its keyword arguments, likewise
+    inplace    whether it overwrites input 0
+    subject    for rectifiers: which input is rectified
+    place      where it stands in the pass
+    tracked    which inputs a signal can flow to: those that depend on the model's input
+    gates      which inputs are gates: made by a softmax, sigmoid or hardsigmoid, perhaps moved since
+    full       whether signals are wanted for the other inputs too (biases, constants), for the books
+    reference  inputs and output of the same call in the pass of the reference input, where there was one
+    fate       what became of its output
     """
 
     operator: Operator
@@ -37,6 +73,12 @@ class Call:
     kwargs: Mapping[str, Any]
     inplace: bool
     subject: int = 0
+    place: Place = Place(Kind.OTHER, "", "")
+    tracked: tuple[bool, ...] = ()
+    gates: tuple[bool, ...] = ()
+    full: bool = False
+    reference: tuple[tuple[Tensor, ...], Any] | None = None
+    fate: Fate = field(default_factory=Fate)
 
     def filled(self, inputs: tuple[Tensor, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments with tensors in their places again."""
@@ -73,139 +115,76 @@ def taken_apart(value: Any, inputs: list[Tensor]) -> Any:
     return value
 
 
-class Rule(Protocol):
-    """What an operator does to the signal that comes back.
+class Rule:
+    """What an operator does to the signal that comes back. Rules are frozen dataclasses, and equal by value.
 
     `keep` runs before the operator and returns the tensors that `back` will need. They may be the inputs themselves
     (an input that the operator overwrites is cloned), but a mask costs less and cannot be overwritten by others.
     `back` runs in the backward pass, without gradients, autocast or interception, perhaps several times and perhaps
-    under vmap (so: `where`, never masked assignment). It returns one gradient or None for each input.
+    under vmap (so: `where`, never masked assignment).
     """
+
+    __slots__ = ()
 
     @property
     def name(self) -> str:
         """One or two words, for the audit."""
-        ...
+        raise NotImplementedError
 
     def keep(self, call: Call, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """What the backward pass needs, out of the inputs."""
-        ...
+        """What the backward pass needs, out of the inputs; by default nothing."""
+        return ()
 
     def keeps_output(self, call: Call) -> bool:
         """Whether the output is kept too, as the last of what `back` gets. Torch refuses to overwrite it then."""
-        ...
+        return False
+
+    def borrows_output(self, call: Call) -> bool:
+        """Whether `back` gets the output as the last of what is kept, although the model may overwrite it.
+
+        Where it was overwritten meanwhile, the call is run again; so `keep` must return all inputs, in order.
+        """
+        return False
 
     def back(self, call: Call, kept: tuple[Tensor, ...], *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        """The signal for every input, from the signals of the outputs."""
-        ...
+        """The signal for every input, or None, from the signals of the outputs."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a set of rules wants a pass to be run.
+
+    start    what begins the backward pass: `slope`, ∂s/∂y at the outputs y; or `score`, y · ∂s/∂y, which is the score
+             itself at the class explained: relevance to be distributed
+    apart    kinds of operators that are taken apart into simpler ones, which are then served themselves
+    merge    whether a batch norm becomes part of the linear or convolution layer before it
+    named    whether `rule_for` looks at layer, call or order; otherwise only the first pass needs names
+    pairs    whether rules compare with a reference input, so that `call.reference` is there
+    full     whether the signals of biases and constants are wanted, for the books
+    """
+
+    start: Literal["slope", "score"] = "slope"
+    apart: frozenset[Kind] = frozenset()
+    merge: bool = False
+    named: bool = True
+    pairs: bool = False
+    full: bool = False
 
 
 class RuleSet(Protocol):
-    """Says which rule serves an operator; the only question the interceptor asks. Frozen and hashable."""
+    """Says which rule serves a call; the only question the interceptor asks. Frozen and hashable."""
 
     @property
     def name(self) -> str:
         """One or two words, for messages."""
         ...
 
-    def rule_for(self, kind: Kind, operator: str, layer: str) -> Rule | None:
-        """The rule, or None for the plain gradient; raises RuleError where neither has a meaning."""
+    @property
+    def manner(self) -> Manner:
+        """How the pass is to be run."""
         ...
 
-
-@dataclass(frozen=True, slots=True)
-class Guided:
-    """R_in = φ'(x) · 1[R_out > 0] · R_out on rectifiers    [springenberg2015striving, sec. 3.4]
-
-    For a ReLU φ' is 1[x > 0]. For ReLU6, hardtanh and clamps it is also 0 where the upper end cuts. Leaky and smooth
-    rectifiers (LeakyReLU, PReLU, RReLU, ELU, SELU, CELU, Softplus) keep their own slope, so that the rule goes over
-    into that of the ReLU as the leak goes to zero. All other operators have their plain gradient.
-    """
-
-    @property
-    def name(self) -> str:
-        """The word in the audit."""
-        return "guided"
-
-    def rule_for(self, kind: Kind, operator: str, layer: str) -> Rule | None:
-        """Itself for rectifiers."""
-        return self if kind is Kind.RECTIFIER else None
-
-    def keep(self, call: Call, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """What torch itself keeps for relu and hardtanh; φ'(x) for the others, one byte per element for gates."""
-        if call.operator.name in NATIVE:
-            return () if self.keeps_output(call) else (inputs[call.subject],)
-        return (call.slope(inputs),)
-
-    def keeps_output(self, call: Call) -> bool:
-        """For relu, and for hardtanh in place, as torch does: y lies inside the clips exactly where x does."""
-        name = call.operator.name
-        return name == "relu" or (name in NATIVE and call.inplace)
-
-    def back(self, call: Call, kept: tuple[Tensor, ...], *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        """φ'(x) · max(R_out, 0)."""
-        native = NATIVE.get(call.operator.name)
-        if native is not None:
-            return _for_subject(call, native(call, upstream[0], kept[0]).clamp_(min=0))
-        slope, risen = kept[0], upstream[0].clamp(min=0)
-        return _for_subject(call, gated(risen, slope) if slope.dtype is torch.bool else slope * risen)
-
-
-@dataclass(frozen=True, slots=True)
-class Deconv:
-    """R_in = 1[R_out > 0] · R_out on rectifiers    [zeiler2014visualizing, sec. 2.1]
-
-    The deconvnet passes the signal through a ReLU of its own and never looks at the forward pass: neither at the
-    sign of x, nor at the upper end of a ReLU6, hardtanh or clamp, nor at the slope of leaky and smooth rectifiers.
-    """
-
-    @property
-    def name(self) -> str:
-        """The word in the audit."""
-        return "deconv"
-
-    def rule_for(self, kind: Kind, operator: str, layer: str) -> Rule | None:
-        """Itself for rectifiers."""
-        return self if kind is Kind.RECTIFIER else None
-
-    def keep(self, call: Call, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Nothing."""
-        return ()
-
-    def keeps_output(self, call: Call) -> bool:
-        """Nothing."""
-        return False
-
-    def back(self, call: Call, kept: tuple[Tensor, ...], *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        """max(R_out, 0)."""
-        return _for_subject(call, upstream[0].clamp(min=0))
-
-
-def gated(signal: Tensor, gate: Tensor) -> Tensor:
-    """The signal where the gate is open, else 0: `where(gate, signal, 0)`, four times as fast on a CPU."""
-    return torch.ops.aten.threshold_backward(signal, gate, 0)
-
-
-def _relu_back(call: Call, signal: Tensor, y: Tensor) -> Tensor:
-    return torch.ops.aten.threshold_backward(signal, y, 0)
-
-
-def _clip_back(call: Call, signal: Tensor, x: Tensor) -> Tensor:
-    if call.operator.name == "relu6":
-        low, high = 0.0, 6.0
-    else:
-        given = dict(zip(("min_val", "max_val"), call.args[1:3], strict=False)) | dict(call.kwargs)
-        low, high = given.get("min_val", -1.0), given.get("max_val", 1.0)
-    return torch.ops.aten.hardtanh_backward(signal, x, low, high)
-
-
-NATIVE: Mapping[str, Callable[[Call, Tensor, Tensor], Tensor]] = {
-    "relu": _relu_back,
-    "relu6": _clip_back,
-    "hardtanh": _clip_back,
-}
-"""Rectifiers whose gate torch applies in one pass, 0 where it bends."""
-
-
-def _for_subject(call: Call, signal: Tensor) -> tuple[Tensor | None, ...]:
-    return (*(None for _ in range(call.subject)), signal)
+    def rule_for(self, place: Place) -> Rule | None:
+        """The rule, or None for the plain gradient; raises RuleError where neither has a meaning."""
+        ...

@@ -11,18 +11,15 @@ from tests.unit.propagation.nets import row
 from torch import Tensor, nn
 
 from pellucid.core.errors import RuleError
-from pellucid.propagation import Call, Intercept, Kind, Rule
+from pellucid.propagation import Call, Intercept, Kind, Manner, Place, Rule
 
 
 @dataclass(frozen=True, slots=True)
-class Epsilon:
+class Epsilon(Rule):
     """R_i = a_i Σ_j w_ij R_j / (z_j + ε·sign z_j)."""
 
     epsilon: float
     name: str = "epsilon"
-
-    def keeps_output(self, call: Call) -> bool:
-        return False
 
     def keep(self, call: Call, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return inputs
@@ -37,14 +34,8 @@ class Epsilon:
 
 
 @dataclass(frozen=True, slots=True)
-class Through:
+class Through(Rule):
     name: str = "through"
-
-    def keeps_output(self, call: Call) -> bool:
-        return False
-
-    def keep(self, call: Call, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return ()
 
     def back(self, call: Call, kept: tuple[Tensor, ...], *upstream: Tensor) -> tuple[Tensor | None, ...]:
         return upstream
@@ -55,7 +46,12 @@ class Composite:
     epsilon: float
     name: str = "composite"
 
-    def rule_for(self, kind: Kind, operator: str, layer: str) -> Rule | None:
+    @property
+    def manner(self) -> Manner:
+        return Manner()
+
+    def rule_for(self, place: Place) -> Rule | None:
+        kind, operator, layer = place.kind, place.operator, place.layer
         if kind is Kind.LINEAR:
             return Epsilon(0.1 if layer == "last" else self.epsilon)
         if kind is Kind.RECTIFIER:

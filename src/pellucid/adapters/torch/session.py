@@ -24,10 +24,7 @@ from pellucid.core.explanation import ModelCard
 from pellucid.core.site import AUTO, Site
 from pellucid.core.target import Labels
 from pellucid.engine.run import no_room, out_of_memory
-from pellucid.propagation import Deconv, Guided, Intercept
-
-NAMELESS = (Guided, Deconv)
-"""Rules that do not ask for the layer: after one pass with names, passes without are enough."""
+from pellucid.propagation import Intercept
 
 
 @dataclass(slots=True, eq=False)
@@ -149,7 +146,7 @@ class TorchSession:
         if where.rule is None:
             return self._differentiated(net, rows, lane, None)
         rule: Any = where.rule
-        seen_before = isinstance(rule, NAMELESS) and (net, rule) in self.ready.audits
+        seen_before = not rule.manner.named and (net, rule) in self.ready.audits  # then passes without names are enough
         try:
             return self._differentiated(net, rows, lane, Intercept(net, rule, names=not seen_before))
         except RuleError:
