@@ -89,7 +89,7 @@ def test_scores_and_outputs(model: tiny.Tiny) -> None:
 
 def test_an_edited_site(model: tiny.Tiny) -> None:
     """Ablate one channel: the score is that of a forward pass edited by hand."""
-    edit = Edit(Site("bn2"), ("without", 2), lambda act, k: act.index_fill(1, torch.tensor([2]), 0.0))
+    edit = Edit(Site("bn2"), ("without", 2), lambda act, k, b: act.index_fill(1, torch.tensor([2]), 0.0))
     got, _ = ask(model.module, model.x, lambda q: q.score(where=Where(edit=edit)))
     with torch.no_grad():
         act = head(model.module, model.x)
@@ -100,7 +100,7 @@ def test_an_edited_site(model: tiny.Tiny) -> None:
 def test_edits_that_depend_on_the_number_of_the_point(model: tiny.Tiny) -> None:
     """All channels ablated in one question, one channel per point, as Ablation-CAM does."""
 
-    def ablate(act: Tensor, k: Tensor) -> Tensor:
+    def ablate(act: Tensor, k: Tensor, b: Tensor) -> Tensor:
         return act * (torch.arange(act.shape[1]) != k[:, None])[:, :, None, None]
 
     def question(q: Query) -> Any:
@@ -118,7 +118,7 @@ def test_edits_that_depend_on_the_number_of_the_point(model: tiny.Tiny) -> None:
 
 
 def test_the_gradient_of_an_edited_model(model: tiny.Tiny) -> None:
-    edit = Edit(Site("bn2"), "half", lambda act, k: act * 0.5)
+    edit = Edit(Site("bn2"), "half", lambda act, k, b: act * 0.5)
     got, _ = ask(model.module, model.x, lambda q: q.grad(where=Where(edit=edit)))
     x = model.x.clone().requires_grad_()
     score = tail(model.module, 0.5 * head(model.module, x))[:, CLASS].sum()

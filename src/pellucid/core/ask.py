@@ -13,8 +13,8 @@ from pellucid.core.errors import ParameterError
 from pellucid.core.explanation import BATCH, CHANNEL, HEIGHT, WIDTH, Check, Kind, ModelCard
 from pellucid.core.fold import Fold, Only
 from pellucid.core.points import At, Points
-from pellucid.core.site import Site, as_site
-from pellucid.core.target import Labels
+from pellucid.core.site import Attention, Site, as_site
+from pellucid.core.target import Labels, Pick
 
 if TYPE_CHECKING:
     from pellucid.core.method import Method
@@ -49,14 +49,17 @@ class What(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """Replace a site's activation: `change(activation [rows, ...], k [rows]) -> activation`, k the point's number.
+    """Replace what is at a site: `change(activation [rows, ...], k [rows], b [rows]) -> activation`.
 
-    Equal when site and name are equal; name must hold everything that change depends on.
+    k is the number of the point and b that of the clean row. Equal when site, source and name are equal; name must
+    hold everything that change depends on. `source` names an earlier site of the same shape whose activation is
+    taken instead of the site's own.
     """
 
     site: Site
     name: Hashable
-    change: Callable[[Tensor, Tensor], Tensor] = field(compare=False)
+    change: Callable[[Tensor, Tensor, Tensor], Tensor] = field(compare=False)
+    source: Site | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,10 @@ class Where:
     edit: Edit | None = None
     into: Site | None = None
     """The points are activations of this site, put there while the clean rows run."""
+    against: Points | None = None
+    """For rules that compare: a reference row beside every row, as many as there are points."""
+    signal: Edit | None = None
+    """A change of what comes back at a site in the backward pass, gradient or relevance."""
 
     @property
     def plain(self) -> bool:
@@ -99,6 +106,8 @@ class Ask(Generic[T]):
     where: Where = PLAIN
     site: Site | None = None
     method: Method | None = None
+    of: Callable[[Pick], Pick] | None = None
+    """Another number than the one explained, made of each target; equal functions share their answers."""
 
     def __await__(self) -> Generator[tuple[Ask[Any], ...], tuple[Any, ...], T]:
         return (yield (self,))[0]
@@ -113,7 +122,7 @@ class Ask(Generic[T]):
             needs.add(Can.SITES)
         if self.where.rule is not None:
             needs.add(Can.RULES)
-        if self.where.edit is not None or self.where.into is not None:
+        if self.where.edit is not None or self.where.into is not None or self.where.signal is not None:
             needs.add(Can.EDIT)
         if self.where.variant is not None:
             needs.add(Can.VARIANT)
@@ -152,6 +161,16 @@ class References(Protocol):
     def std(self, spread: float) -> Tensor: ...
 
 
+class Inside(Protocol):
+    """What methods may know of the inside of a model."""
+
+    @property
+    def layers(self) -> tuple[Site, ...]: ...
+
+    @property
+    def attentions(self) -> tuple[Attention, ...]: ...
+
+
 class Query:
     """What a method sees: the clean rows, and questions to ask about them.
 
@@ -159,12 +178,23 @@ class Query:
     [batch, ...], so that formulas broadcast over targets.
     """
 
-    __slots__ = ("at", "references", "x")
+    __slots__ = ("_inside", "at", "references", "x")
 
-    def __init__(self, x: Tensor, references: References) -> None:
+    def __init__(self, x: Tensor, references: References, inside: Inside | None = None) -> None:
         self.x = x
         self.at = At(x)
         self.references = references
+        self._inside = inside
+
+    @property
+    def layers(self) -> tuple[Site, ...]:
+        """Sites with height and width, in the order in which they finish."""
+        return () if self._inside is None else self._inside.layers
+
+    @property
+    def attentions(self) -> tuple[Attention, ...]:
+        """The attentions of the model in execution order; none for a model without."""
+        return () if self._inside is None else self._inside.attentions
 
     def baseline(self, spec: BaselineSpec) -> Tensor:
         """A reference input [batch, ...] in the units of x; the names are those of `pellucid.ops.reference`."""
@@ -184,18 +214,29 @@ class Query:
         """All raw outputs: [1, batch, outputs], or [1, points, batch, outputs] with fold=Stack()."""
         return Ask(What.OUTPUTS, points or self.at, fold or Only(), where)
 
-    def grad(self, points: Points | None = None, fold: Fold | None = None, where: Where = PLAIN) -> Ask[Any]:
-        """∂ score / ∂ points, folded over the points: [target, batch, ...]."""
-        return Ask(What.GRADIENT, points or self.at, fold or Only(), where)
+    def grad(
+        self,
+        points: Points | None = None,
+        fold: Fold | None = None,
+        where: Where = PLAIN,
+        of: Callable[[Pick], Pick] | None = None,
+    ) -> Ask[Any]:
+        """∂ score / ∂ points, folded over the points: [target, batch, ...]; `of` takes another number than the score."""
+        return Ask(What.GRADIENT, points or self.at, fold or Only(), where, of=of)
 
     def site(
-        self, at: str | Site | Any, points: Points | None = None, fold: Fold | None = None, where: Where = PLAIN
+        self,
+        at: str | Site | Any,
+        points: Points | None = None,
+        fold: Fold | None = None,
+        where: Where = PLAIN,
+        of: Callable[[Pick], Pick] | None = None,
     ) -> Ask[tuple[Tensor, Any]]:
         """Activation of a site and ∂ score / ∂ activation: ([batch, channel, height, width], [target, batch, ...]).
 
         With a fold over many points both are folded, the activation as with one target ([1, ...] dropped).
         """
-        return Ask(What.SITE, points or self.at, fold or Only(), where, as_site(at))
+        return Ask(What.SITE, points or self.at, fold or Only(), where, as_site(at), of=of)
 
     def explain(self, method: Method, points: Points, fold: Fold) -> Ask[Any]:
         """Another method's values at other points, with the targets of the clean rows: [target, batch, ...]."""
@@ -305,6 +346,8 @@ class Answer:
     """[n, ...]"""
     slopes: dict[Site, Tensor] = field(default_factory=dict)
     """[graded, n, ...]"""
+    whole: int | None = None
+    """Rows that ran through the whole model, when not all did: the others ran only what lies behind an edited site."""
 
 
 @dataclass(slots=True, eq=False)
@@ -318,6 +361,8 @@ class Rows:
     """The clean rows that the points belong to, [count, ...]; what runs when points enter at a site."""
     k: Callable[[], Tensor]
     """The number of every row's point, int64 [count]."""
+    b: Tensor
+    """The number of every row's clean row, int64 [count]."""
     objective: Callable[[Tensor, Mapping[Site, Tensor]], Tensor]
     """Raw outputs and inner activations -> scores [t, count]."""
     graded: int
@@ -325,6 +370,11 @@ class Rows:
     start: Callable[[Tensor], list[Tensor]] | None = None
     """Raw outputs -> ∂ score / ∂ outputs of those, [count, outputs] each, once `objective` has been called; None when
     it has to be found by differentiating the scores."""
+    against: Callable[[], Tensor] | None = None
+    """The reference rows, [count, ...]; an expanded single row where all are equal."""
+    narrow: Callable[[], tuple[Tensor, Tensor]] | None = None
+    """Where rows with the same b are equal: one row for each b, and its number. What lies before an edited site need
+    run only once for each."""
 
 
 class Session(Protocol):
@@ -370,6 +420,20 @@ class Session(Protocol):
 
     def seconds(self, lane: Lane, graded: int) -> float:
         """Estimated time of one row in this lane."""
+        ...
+
+    def whole(self, rows: Rows, lane: Lane) -> int:
+        """How many of the rows would run through the whole model, the others only behind an edited site."""
+        ...
+
+    @property
+    def layers(self) -> tuple[Site, ...]:
+        """Sites with height and width, in the order in which they finish."""
+        ...
+
+    @property
+    def attentions(self) -> tuple[Attention, ...]:
+        """The attentions of the model in execution order."""
         ...
 
     def run(self, rows: Rows, lane: Lane) -> Answer:

@@ -84,6 +84,8 @@ class Passes:
     """Rows spent on looking at the model and on verifying its prepared form; zero when cached."""
     retried: int = 0
     """Rows computed again after running out of memory."""
+    tails: int = 0
+    """Rows that ran only what lies behind an edited site; they are not among those of `forward`."""
 
     def __add__(self, other: Passes) -> Passes:
         return Passes(**{f: getattr(self, f) + getattr(other, f) for f in self.__slots__})

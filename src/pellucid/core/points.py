@@ -71,6 +71,25 @@ class At(Points):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Same(Points):
+    """Every row many times: for edits inside the model that differ from point to point.  x: [batch, ...]"""
+
+    x: Tensor
+    many: int
+
+    @property
+    def count(self) -> int:
+        return self.many
+
+    @property
+    def like(self) -> Tensor:
+        return self.x
+
+    def rows(self, k0: int, k1: int, b0: int, b1: int) -> Tensor:
+        return self.x[b0:b1].repeat(k1 - k0, *(1,) * (self.x.ndim - 1))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Along(Points):
     """Points b + t (x − b) on the straight line.  start, end: [batch, ...]; t: positions, 0 at start and 1 at end."""
 

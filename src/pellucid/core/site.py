@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pellucid.core.errors import SiteError
 
-Layout = Literal["auto", "channels_first", "channels_last", "tokens", "none"]
+Layout = Literal["auto", "channels_first", "channels_last", "tokens", "none", "attention"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,7 @@ class Site:
     call: which call, when a layer runs several times; None demands that it runs once.
     layout: where height, width and channels are. `auto` finds out from the shapes and says what it decided;
         activations are always answered as [batch, channel, height, width] (or [batch, ...] with layout `none`).
+        `attention` means the weights of the call-th attention in the layer, [batch, heads, queries, keys].
     """
 
     name: str = "auto"
@@ -30,6 +31,28 @@ class Site:
 
 
 AUTO = Site()
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """One attention of a model: the site of its weights, and what its tokens are.
+
+    site     where its weights are read
+    heads    number of heads
+    queries  number of tokens that look
+    keys     number of tokens that are looked at
+    windows  number of windows into which the tokens of one row are cut; 1 where every token sees all others
+    prefix   class and register tokens in front of the picture's
+    grid     height and width of the picture's tokens; None where they are no picture
+    """
+
+    site: Site
+    heads: int
+    queries: int
+    keys: int
+    windows: int = 1
+    prefix: int = 0
+    grid: tuple[int, int] | None = None
 
 
 def as_site(at: Any) -> Site:

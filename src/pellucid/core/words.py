@@ -33,4 +33,9 @@ WORDS: dict[str, Word] = {
     "statistic": Word("what is reported of the draws"),
     "times_input": Word("multiply the mean gradient with the clean input (SmoothGrad × Input as sauron defines it)"),
     "upsample": Word("how a coarse map is brought to the size of the input"),
+    "fraction": Word("part of the features that are moved at a time", "fraction"),
+    "max_dist": Word("how far a feature may be from where it would be on the straight line", "fraction of its way"),
+    "max_sigma": Word("standard deviation of the strongest blur", "pixels of the model's view"),
+    "scales": Word("preferences for large segments, one segmentation each; more gives larger ones"),
+    "dilation": Word("how far every segment is grown, so that it holds its edges", "pixels at 224 × 224"),
 }

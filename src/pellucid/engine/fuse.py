@@ -112,10 +112,11 @@ def _weights(fold: Fold) -> tuple[Any, ...]:
 
 
 def ride(groups: list[Group]) -> None:
-    """Let scores ride on a pass at the same points under a backward rule: rules do not change the forward pass."""
+    """Let scores ride on a pass at the same points that differs only in what comes back: rules, changed signals."""
     for plain in [g for g in groups if g.where.plain and all(t.what in FORWARD for t in g.takers)]:
         for other in groups:
-            if other.where == Where(rule=other.where.rule) and not other.where.plain and other.points == plain.points:
+            forward = Where(rule=other.where.rule, against=other.where.against, signal=other.where.signal)
+            if other.where == forward and not other.where.plain and other.points == plain.points:
                 other.takers = [*plain.takers, *other.takers]
                 other.anchor = other.anchor or plain.anchor
                 groups.remove(plain)

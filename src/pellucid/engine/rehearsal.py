@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pellucid.core.ask import Answer, Lane, Rows, Session
 from pellucid.core.points import generator
-from pellucid.core.site import Site
+from pellucid.core.site import Attention, Site
 
 
 class Rehearsal:
@@ -40,10 +40,22 @@ class Rehearsal:
     def seconds(self, lane: Lane, graded: int) -> float:
         return self.session.seconds(lane, graded)
 
+    def whole(self, rows: Rows, lane: Lane) -> int:
+        return self.session.whole(rows, lane)
+
+    @property
+    def layers(self) -> tuple[Site, ...]:
+        return self.session.layers
+
+    @property
+    def attentions(self) -> tuple[Attention, ...]:
+        return self.session.attentions
+
     def run(self, rows: Rows, lane: Lane) -> Answer:
         """Shapes as the model would give them; the rows are not even built."""
         n, t = rows.count, rows.graded
-        self.time += n * self.seconds(lane, t)
+        whole = self.whole(rows, lane)
+        self.time += whole * self.seconds(lane, t)
         self.peak = max(self.peak, n * self.bytes(lane))
         inside = {s: self._fake(n, *self.site_shape(s)) for s in lane.sites}
         outputs = self._fake(n, self.outputs)
@@ -54,6 +66,7 @@ class Rehearsal:
             self._fake(t, n, *row) if lane.gradient else None,
             inside,
             {s: self._fake(t, n, *self.site_shape(s)) for s in lane.slopes},
+            None if whole == n else whole,
         )
 
     def _fake(self, *shape: int) -> Tensor:

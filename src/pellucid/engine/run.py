@@ -26,6 +26,7 @@ from pellucid.core.errors import OutOfMemory, PellucidError
 from pellucid.core.explanation import Passes
 from pellucid.core.fold import Tally
 from pellucid.core.method import Method
+from pellucid.core.points import Same
 from pellucid.core.site import Site
 from pellucid.core.target import Output, Pick, Target, Unit, check_unit, follows_outputs, part, resolve
 from pellucid.engine.fuse import Block, Group, Share, Taker, chunks, merge, ride, shares
@@ -97,12 +98,13 @@ class _Run:
         self, session: Session, x: Tensor, references: Callable[[Tensor], References], progress: Progress | None
     ) -> None:
         self.session, self.x, self.references, self.progress = session, x, references, progress
-        self.passes = {"rounds": 0, "forward": 0, "backward": 0, "calls": 0, "retried": 0}
+        self.passes = {"rounds": 0, "forward": 0, "backward": 0, "calls": 0, "retried": 0, "tails": 0}
         self.shared: list[tuple[Share, int]] = []
         self.inside: list[str] = []
         self.limit: dict[Lane, int] = {}
         self.unsettled: dict[tuple[Target, Output], list[Pick]] = {}
         self.index = torch.arange(x.shape[0], device=x.device)
+        self.others: dict[tuple[Callable[[Pick], Pick], int], tuple[Pick, ...]] = {}
 
     # -- targets ---------------------------------------------------------------------------------------------
 
@@ -146,7 +148,7 @@ class _Run:
     # -- rounds ----------------------------------------------------------------------------------------------
 
     def finish(self, tasks: Sequence[Task], picks: list[tuple[Pick, ...]], anchored: bool = True) -> Outcome:
-        query = Query(self.x, self.references(self.x))
+        query = Query(self.x, self.references(self.x), self.session)
         running: dict[int, Coroutine[Any, Any, Attribution]] = {
             i: task.method.explain(query) for i, task in enumerate(tasks)
         }
@@ -196,7 +198,7 @@ class _Run:
                     takers[i].append(None)
                 else:
                     site = None if ask.site is None else self.session.site(ask.site)
-                    takers[i].append(merge(groups, ask, site, self._resolved(ask.where), picks[i]))
+                    takers[i].append(merge(groups, ask, site, self._resolved(ask.where), self._of(ask, picks[i])))
         ride(groups)
         self.passes["rounds"] += 1
         for share in shares(groups):
@@ -208,11 +210,24 @@ class _Run:
             replies[i][place] = self._explained(ask, picks[i])
         return {i: tuple(mine) for i, mine in replies.items()}
 
+    def _of(self, ask: Ask[Any], picks: tuple[Pick, ...]) -> tuple[Pick, ...]:
+        """The numbers that a question is about: the targets', or others made of them."""
+        if ask.of is None:
+            return picks
+        key = (ask.of, id(picks))
+        if key not in self.others:
+            self.others[key] = tuple(map(ask.of, picks))
+        return self.others[key]
+
     def _resolved(self, where: Where) -> Where:
+        find = self.session.site
         if where.edit is not None:
-            where = replace(where, edit=replace(where.edit, site=self.session.site(where.edit.site)))
+            source = None if where.edit.source is None else find(where.edit.source)
+            where = replace(where, edit=replace(where.edit, site=find(where.edit.site), source=source))
+        if where.signal is not None:
+            where = replace(where, signal=replace(where.signal, site=find(where.signal.site)))
         if where.into is not None:
-            where = replace(where, into=self.session.site(where.into))
+            where = replace(where, into=find(where.into))
         return where
 
     # -- passes ----------------------------------------------------------------------------------------------
@@ -247,7 +262,9 @@ class _Run:
             if not out_of_memory(error):
                 raise
             return None, str(error).partition("\n")[0][:120]  # leaving the block frees the failed graph
-        self.passes["forward"] += count
+        whole = count if answer.whole is None else answer.whole
+        self.passes["forward"] += whole
+        self.passes["tails"] += 0 if answer.whole is None else count
         self.passes["backward"] += count * share.graded if share.lane.backward else 0
         self.passes["calls"] += 1
         if self.progress is not None:
@@ -263,6 +280,10 @@ class _Run:
 
         def clean() -> Tensor:
             return self.x[numbers]
+
+        def against() -> Tensor:
+            parts = [beside.rows(b.k0, b.k1, b.b0, b.b1) for b in chunk if (beside := b.group.where.against)]
+            return parts[0] if len(parts) == 1 else torch.cat(parts)
 
         def points() -> Tensor:
             return torch.cat(
@@ -289,7 +310,23 @@ class _Run:
             return [p.slope(outputs, numbers) for p in picks[: share.graded]]
 
         plain = all(p.plain_logit(self.session.emits) for p in picks[: share.graded])
-        return Rows(count, build, clean, points, objective, share.graded, start if plain else None)
+        def narrow() -> tuple[Tensor, Tensor]:
+            b0, b1 = min(b.b0 for b in chunk), max(b.b1 for b in chunk)
+            return chunk[0].group.points.rows(0, 1, b0, b1), self.index[b0:b1]
+
+        lone = len({id(b.group) for b in chunk}) == 1 and isinstance(chunk[0].group.points, Same)
+        return Rows(
+            count,
+            build,
+            clean,
+            points,
+            numbers,
+            objective,
+            share.graded,
+            start if plain else None,
+            None if share.lane.where.against is None else against,
+            narrow if lone else None,
+        )
 
     def _give(self, answer: Answer, picks: tuple[Pick, ...], chunk: list[Block]) -> None:
         """Hand every taker its part of an answer."""
@@ -392,9 +429,11 @@ def describe(share: Share, rows: int) -> str:
     """One line of a plan."""
     lane, where = share.lane, share.lane.where
     parts = ["forward + backward" if lane.backward else "forward"]
-    parts += [f"rule {type(where.rule).__name__}"] if where.rule is not None else []
+    parts += [f"rule {getattr(where.rule, 'name', type(where.rule).__name__)}"] if where.rule is not None else []
     parts += [f"edit {where.edit.site}"] if where.edit is not None else []
     parts += [f"into {where.into}"] if where.into is not None else []
+    parts += [f"signal changed at {where.signal.site}"] if where.signal is not None else []
+    parts += ["beside reference rows"] if where.against is not None else []
     parts += [f"variant {where.variant.name}"] if where.variant is not None else []
     parts += [f"sites {', '.join(map(str, lane.sites))}"] if lane.sites else []
     asked = sum(len(g.takers) for g in share.groups)

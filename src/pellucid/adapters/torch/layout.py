@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -17,13 +18,14 @@ MOST_PREFIX = 16
 class Plan:
     """One way of reading an activation.
 
-    kind: `channels_first`, `channels_last`, `tokens` or `none` (left as it is); prefix: class and register tokens in
-    front of the grid; grid: height and width of the tokens.
+    kind: `channels_first`, `channels_last`, `tokens`, `attention` or `none` (left as it is); prefix: class and register
+    tokens in front of the grid; grid: height and width of the tokens; maps: attention matrices of one row.
     """
 
     kind: str
     prefix: int = 0
     grid: tuple[int, int] = (0, 0)
+    maps: int = 1
 
     def take(self, raw: Tensor) -> Tensor:
         """Raw activation [rows, ...] -> [rows, channel, height, width]; also for its gradient."""
@@ -32,6 +34,8 @@ class Plan:
         if self.kind == "tokens":
             patches = raw[:, self.prefix :]
             return patches.transpose(1, 2).reshape(len(raw), raw.shape[2], *self.grid)
+        if self.kind == "attention":
+            return raw.reshape(-1, self.maps, *raw.shape[-2:])
         return raw
 
     def put(self, raw: Tensor, new: Tensor) -> Tensor:
@@ -42,7 +46,17 @@ class Plan:
             patches = new.flatten(2).transpose(1, 2)
             kept = raw[:, : self.prefix].expand(len(patches), -1, -1)
             return torch.cat([kept, patches], 1) if self.prefix else patches
+        if self.kind == "attention":
+            return new.reshape(raw.shape)
         return new
+
+    def over(self, raw: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+        """`change` on everything, class and register tokens included: they come as places of a column."""
+        new = self.put(raw, change(self.take(raw)))
+        if self.kind != "tokens" or not self.prefix:
+            return new
+        first = change(raw[:, : self.prefix].transpose(1, 2)[..., None])
+        return torch.cat([first[..., 0].transpose(1, 2), new[:, self.prefix :]], 1)
 
     def shape(self, raw: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of one row after `take`."""
@@ -74,7 +88,7 @@ def read(shape: tuple[int, ...], image: tuple[int, int] | None, patch_grid: tupl
             return Plan("channels_first")
         return Plan("channels_last") if last else None
     if len(shape) == 2:
-        return _tokens(shape[0], image, patch_grid)
+        return tokens_of(shape[0], image, patch_grid)
     return None
 
 
@@ -93,7 +107,8 @@ def _fits(grid: tuple[int, ...], image: tuple[int, int]) -> bool:
     return abs(h * image[1] - w * image[0]) <= max(image) * 1.0 + 0.5 * max(h, w)
 
 
-def _tokens(count: int, image: tuple[int, int], patch_grid: tuple[int, int] | None) -> Plan | None:
+def tokens_of(count: int, image: tuple[int, int], patch_grid: tuple[int, int] | None) -> Plan | None:
+    """A grid of tokens with a few others in front, or None."""
     if patch_grid is not None and 0 <= count - patch_grid[0] * patch_grid[1] <= MOST_PREFIX:
         return Plan("tokens", count - patch_grid[0] * patch_grid[1], patch_grid)
     for prefix in (0, 1, 2, 5):

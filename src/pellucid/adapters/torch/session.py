@@ -16,12 +16,14 @@ from torch import Tensor, nn
 from pellucid.adapters.torch.budget import Budget
 from pellucid.adapters.torch.outputs import Selector, scores
 from pellucid.adapters.torch.sites import Sites
-from pellucid.adapters.torch.tape import Tape
+from pellucid.adapters.torch.attend import attentions
+from pellucid.adapters.torch.prepare import TOLERANCE, disagreement
+from pellucid.adapters.torch.tape import Tail, Tape, touched
 from pellucid.adapters.torch.watch import Facts, Headless
-from pellucid.core.ask import PLAIN, Answer, Lane, Rows, Variant
+from pellucid.core.ask import PLAIN, Answer, Edit, Lane, Rows, Variant, Where
 from pellucid.core.errors import RuleError, UnsupportedModel
 from pellucid.core.explanation import ModelCard
-from pellucid.core.site import AUTO, Site
+from pellucid.core.site import AUTO, Attention, Site
 from pellucid.core.target import Labels
 from pellucid.engine.run import no_room, out_of_memory
 from pellucid.propagation import Intercept
@@ -45,6 +47,10 @@ class Ready:
     seconds: dict[str, float] | None = None
     audits: dict[Any, str] = field(default_factory=dict)
     """What every rule served, by (module, rule)."""
+    attended: tuple[tuple[Attention, int], ...] | None = None
+    """The attentions, once somebody has asked for them."""
+    tails: dict[Site, bool] = field(default_factory=dict)
+    """Whether re-running only what lies behind a site was seen to give the same; sites not yet tried are missing."""
 
 
 class TorchSession:
@@ -67,7 +73,7 @@ class TorchSession:
         self.original, self.evaluate, self.most_rows = original, evaluate, most_rows
         self.emits, self.outputs = ready.facts.emits, ready.facts.outputs
         self.verification, self._decisions = verification, list(decisions)
-        self.sites = Sites(ready.facts, ready.image, original)
+        self.sites = Sites(ready.facts, ready.image, original, self._attended)
 
     # -- sites -----------------------------------------------------------------------------------------------
 
@@ -84,6 +90,24 @@ class TorchSession:
             self.verification += 1
         return self.ready.auto
 
+    @property
+    def layers(self) -> tuple[Site, ...]:
+        return tuple(site for site, _ in self.sites.candidates())
+
+    @property
+    def attentions(self) -> tuple[Attention, ...]:
+        return tuple(attention for attention, _ in self._attended())
+
+    def _attended(self) -> tuple[tuple[Attention, int], ...]:
+        ready = self.ready
+        if ready.attended is None:
+            with torch.no_grad():
+                ready.attended = attentions(
+                    ready.twin, lambda: ready.twin(self._blank()), ready.image, ready.facts.patch_grid
+                )
+            self.verification += 1
+        return ready.attended
+
     def about(self, site: Site) -> tuple[str, ...]:
         """What was decided about a site that a method asked for."""
         found = self.site(site)
@@ -98,15 +122,15 @@ class TorchSession:
         a class token the patches no longer matter.
         """
         sites = self.sites.streams()
-        budget = self.ready.budget
-        x = torch.zeros(1, *budget.shape, dtype=budget.dtype, device=budget.device)
+        x = self._blank()
         lane = Lane(PLAIN, False, sites, sites)
         try:
-            answer = self.run(Rows(1, lambda: x + 0.1, lambda: x, lambda: x[:, 0], _best, 1), lane)
+            zero = torch.zeros(1, dtype=torch.int64, device=x.device)
+            answer = self.run(Rows(1, lambda: x + 0.1, lambda: x, lambda: zero, zero, _best, 1), lane)
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
-            raise no_room(budget.shape, str(error).partition("\n")[0][:120]) from error
+            raise no_room(self.ready.budget.shape, str(error).partition("\n")[0][:120]) from error
         matters = [site for site in sites if bool(answer.slopes[site].any())]
         return self.sites.best(matters or list(sites))
 
@@ -118,10 +142,15 @@ class TorchSession:
     def rows(self, lane: Lane, graded: int) -> int:
         if self.most_rows is not None:
             return self.most_rows
-        return self.ready.budget.rows(self.bytes(lane), self.ready.facts.bytes_largest, lane.backward)
+        largest = self.ready.facts.bytes_largest
+        if self._may_tail(lane):
+            largest = self._behind(lane.where.edit.site)  # pyright: ignore[reportOptionalMemberAccess]
+        return self.ready.budget.rows(self.bytes(lane), largest, lane.backward)
 
     def bytes(self, lane: Lane) -> int:
         facts = self.ready.facts
+        if self._may_tail(lane):
+            return 4 * self._behind(lane.where.edit.site)  # pyright: ignore[reportOptionalMemberAccess]
         if lane.gradient:
             return facts.bytes_all * 3 // 4 if self.ready.folded else facts.bytes_all  # folded norms keep nothing
         return 4 * facts.bytes_largest + sum(4 * _size(self.site_shape(s)) for s in lane.sites)
@@ -137,9 +166,11 @@ class TorchSession:
         net = self._net(lane)
         where = lane.where
         entering = rows.clean if where.into is not None else rows.build
+        if self.whole(rows, lane) < rows.count:
+            return self._behind_the_edit(net, rows, lane)
         if not lane.backward:
             with torch.inference_mode():
-                tape = Tape(self.sites.plan, lane, rows, None)
+                tape = Tape(self.sites, lane, rows, None)
                 out = self._forward(net, entering().clone(), tape)
                 explained = rows.objective(out, tape.seen)
             return Answer(out.clone(), explained.clone(), sites={s: t.clone() for s, t in tape.seen.items()})
@@ -154,10 +185,79 @@ class TorchSession:
                 raise
             return self._differentiated(net, rows, lane, Intercept(net, rule))  # for a message that names the layer
 
+    # -- tails -----------------------------------------------------------------------------------------------
+
+    def whole(self, rows: Rows, lane: Lane) -> int:
+        if rows.narrow is None or not self._may_tail(lane):
+            return rows.count
+        return len(torch.unique(rows.b))
+
+    def _may_tail(self, lane: Lane) -> bool:
+        """Whether an edited site may be reached once for all edits of a row."""
+        edit = lane.where.edit
+        if edit is None or edit.source is not None or edit.site.layout == "attention":
+            return False
+        forward = not (lane.backward or lane.sites) and Where(lane.where.variant, edit=edit) == lane.where
+        return forward and self._tailed(edit)
+
+    def _behind(self, site: Site) -> int:
+        """Bytes of the largest activation of one row at or behind a site."""
+        facts = self.ready.facts
+        finished = list(dict.fromkeys(name for name, _ in facts.order))
+        behind = set(finished[finished.index(site.name) :])
+        sizes = [_size(shape) for layer in facts.layers if layer.name in behind for shape in layer.shapes]
+        return self.ready.budget.dtype.itemsize * max(sizes)
+
+    def _behind_the_edit(self, net: nn.Module, rows: Rows, lane: Lane) -> Answer:
+        """Every clean row runs once up to the site, and goes on from there as many edited rows."""
+        points, numbers = (rows.build(), rows.b) if rows.narrow is None else rows.narrow()
+        out = points.new_zeros(rows.count, self.outputs)
+        with torch.inference_mode():
+            for x, b in zip(points, numbers, strict=True):
+                here = (rows.b == b).nonzero()[:, 0]
+                if len(here):
+                    tail = Tail(rows.k()[here], rows.b[here])
+                    out[here] = self._forward(net, x[None].clone(), Tape(self.sites, lane, rows, None, tail))
+            explained = rows.objective(out, {})
+        return Answer(out.clone(), explained.clone(), whole=self.whole(rows, lane))
+
+    def _tailed(self, edit: Edit) -> bool:
+        """Whether two edits behind one row give what each gives alone: tried once for every site."""
+        if edit.site not in self.ready.tails:
+            self.ready.tails[edit.site] = True
+            why = self._parted(Lane(Where(edit=Edit(edit.site, "tried", _dimmed)), gradient=False))
+            if why:
+                self.ready.tails[edit.site] = False
+                self._decisions.append(f"layer {edit.site}: edits run the whole model (behind the layer alone: {why})")
+        return self.ready.tails[edit.site]
+
+    def _parted(self, lane: Lane) -> str:
+        """What is wrong with running two edits behind one row; nothing, when they give what each gives alone."""
+        x = self._blank() + 0.1
+        numbers = torch.arange(2, device=x.device)
+        tails = [Tail(k, torch.zeros_like(k)) for k in (numbers, numbers[:1], numbers[1:])]
+        self.verification += 3
+        try:
+            with torch.inference_mode():
+                net = self._net(lane)
+                two, *ones = (self._forward(net, x.clone(), Tape(self.sites, lane, None, None, t)) for t in tails)
+        except RuntimeError as error:
+            if out_of_memory(error):
+                raise
+            return str(error).partition("\n")[0][:80]
+        if len(two) != 2:
+            return f"2 rows became {len(two)}"
+        gap = disagreement(two, torch.cat(ones))
+        return f"another answer by {gap:.2g}" if gap > TOLERANCE.get(x.dtype, 1e-4) else ""
+
+    def _blank(self) -> Tensor:
+        budget = self.ready.budget
+        return torch.zeros(1, *budget.shape, dtype=budget.dtype, device=budget.device)
+
     def _differentiated(self, net: nn.Module, rows: Rows, lane: Lane, listening: Intercept | None) -> Answer:
         with torch.enable_grad(), nullcontext() if listening is None else listening:
             leaf = rows.build().detach().requires_grad_(lane.gradient)
-            tape = Tape(self.sites.plan, lane, rows, leaf)
+            tape = Tape(self.sites, lane, rows, leaf)
             out = self._forward(net, (leaf if lane.where.into is None else rows.clean()) * 1, tape)
             answer = self._backward(rows, out, leaf, tape, lane)
         if listening is not None:
@@ -188,13 +288,9 @@ class TorchSession:
     def _backward(self, rows: Rows, out: Tensor, leaf: Tensor, tape: Tape, lane: Lane) -> Answer:
         inputs = ([leaf] if lane.gradient else []) + [tape.raw[s] for s in lane.slopes]
         graded = rows.graded
-        if rows.start is not None and out.requires_grad:  # the score is an output: the backward pass starts there
-            explained = rows.objective(out.detach(), tape.seen)
-            roots, starts = [out] * graded, rows.start(out.detach())
-        else:
-            explained = rows.objective(out, tape.seen)
-            roots, starts = [score.sum() for score in explained[:graded]], [None] * graded
-        if not (roots and roots[0].requires_grad):
+        with torch._C.DisableTorchFunction():  # what is explained of the outputs is no operator of the model
+            explained, roots, starts = self._starts(rows, out, tape, lane)
+        if not (roots and roots[0][0].requires_grad):
             raise UnsupportedModel(
                 f"the output of {self.card.name} does not depend on its input in a way that can be differentiated",
                 "a model with gradients",
@@ -220,12 +316,34 @@ class TorchSession:
         seen = {site: tensor.detach() for site, tensor in tape.seen.items()}
         return Answer(out.detach(), explained.detach(), gradient, seen, slopes)
 
+    def _starts(
+        self, rows: Rows, out: Tensor, tape: Tape, lane: Lane
+    ) -> tuple[Tensor, list[list[Tensor]], list[list[Tensor] | None]]:
+        """The scores, and for each of those differentiated: where its backward pass starts, and with what."""
+        graded, rule = rows.graded, lane.where.rule
+        relevance = rule is not None and rule.manner.start == "score"  # pyright: ignore[reportAttributeAccessIssue]
+        if rows.start is not None and out.requires_grad:  # the score is an output: the backward pass starts there
+            explained = rows.objective(out.detach(), tape.seen)
+            slopes = rows.start(out.detach())
+            return explained, [[out]] * graded, [[out.detach() * s if relevance else s] for s in slopes]
+        if not relevance:
+            explained = rows.objective(out, tape.seen)
+            return explained, [[score.sum()] for score in explained[:graded]], [None] * graded
+        ends = {"": out, **{str(site): tensor for site, tensor in tape.seen.items()}}
+        cut = {name: tensor.detach().requires_grad_() for name, tensor in ends.items()}
+        explained = rows.objective(cut[""], {site: cut[str(site)] for site in tape.seen})
+        slopes = [
+            torch.autograd.grad(score.sum(), list(cut.values()), retain_graph=True, materialize_grads=True)
+            for score in explained[:graded]
+        ]
+        starts = [[y.detach() * g for y, g in zip(cut.values(), grads, strict=True)] for grads in slopes]
+        return explained.detach(), [list(ends.values())] * graded, list(starts)
+
     def _net(self, lane: Lane) -> nn.Module:
         ready, where = self.ready, lane.where
         if where.variant is not None:
             return self._variant(where.variant)
-        touched = [*lane.sites, *([where.into] if where.into else []), *([where.edit.site] if where.edit else [])]
-        if ready.prepared is None or any(s.name in ready.folded for s in touched):
+        if ready.prepared is None or any(s.name in ready.folded for s in touched(lane)):
             return ready.twin
         return ready.prepared
 
@@ -254,6 +372,11 @@ class TorchSession:
 
 def _best(outputs: Tensor, sites: Mapping[Site, Tensor]) -> Tensor:
     return outputs.amax(1)[None]
+
+
+def _dimmed(act: Tensor, k: Tensor, b: Tensor) -> Tensor:
+    """The edit that is tried: one row as it is, one at half strength."""
+    return act * (1 - 0.5 * k.to(act)).view(-1, *(1,) * (act.ndim - 1))
 
 
 def _size(shape: tuple[int, ...]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from torch import nn
@@ -9,7 +10,7 @@ from torch import nn
 from pellucid.adapters.torch.layout import Plan, read, refuse
 from pellucid.adapters.torch.watch import NOT_ROWS, Facts
 from pellucid.core.errors import SiteError, nearest
-from pellucid.core.site import ModuleName, Site
+from pellucid.core.site import Attention, ModuleName, Site
 
 
 class Sites:
@@ -18,16 +19,25 @@ class Sites:
     facts     what the pass showed
     image     height and width of the model's input; None where rows are not pictures
     original  the user's module, for layers that are given as objects
+    attend    finds the attentions and their numbers, when somebody asks for them
     """
 
-    def __init__(self, facts: Facts, image: tuple[int, int] | None, original: nn.Module) -> None:
-        self.facts, self.image, self.original = facts, image, original
+    def __init__(
+        self,
+        facts: Facts,
+        image: tuple[int, int] | None,
+        original: nn.Module,
+        attend: Callable[[], tuple[tuple[Attention, int], ...]],
+    ) -> None:
+        self.facts, self.image, self.original, self.attend = facts, image, original, attend
         self._layers = {layer.name: layer for layer in facts.layers}
         self._plans: dict[Site, Plan] = {}
 
     def resolved(self, site: Site) -> Site:
         """The full address. Raises SiteError for layers that do not exist, do not run, or run in several calls."""
         name = self._name_of(site.name.module) if isinstance(site.name, ModuleName) else site.name
+        if site.layout == "attention":
+            return self._attention(replace(site, name=name))[0].site
         shapes = self._shapes(name)
         if site.call is None and len(shapes) > 1:
             raise SiteError(
@@ -44,6 +54,27 @@ class Sites:
                 "take the layer around it, for example the block",
             )
         return replace(site, name=name, call=None if len(shapes) == 1 else call % len(shapes))
+
+    def number(self, site: Site) -> int:
+        """The number of an attention, for `Attending`."""
+        return self._attention(site)[1]
+
+    def _attention(self, site: Site) -> tuple[Attention, int]:
+        """The attention of a layer. Raises SiteError where there is none, or which one is not said."""
+        every = self.attend()
+        here = [found for found in every if found[0].site.name == site.name]
+        if not here:
+            names = [found[0].site.name for found in every]
+            raise SiteError(
+                f"layer {site.name!r} computes no attention" if names else "the model computes no attention",
+                "a layer that runs softmax, scaled_dot_product_attention or multi_head_attention_forward itself",
+                f"attentions are in {', '.join(dict.fromkeys(names))}" if names else "use a method for any model",
+            )
+        if site.call is None and len(here) > 1:
+            raise SiteError(f"layer {site.name!r} computes {len(here)} attentions", "which one: Site(name, call=0, ...)")
+        if not -len(here) <= (site.call or 0) < len(here):
+            raise SiteError(f"attention {site.call} of layer {site.name!r}", f"a number below {len(here)}")
+        return here[site.call or 0]
 
     def candidates(self) -> list[tuple[Site, tuple[int, ...]]]:
         """Layers that have height and width, in the order in which they finish, with their maps' shapes."""
@@ -77,6 +108,9 @@ class Sites:
 
     def plan(self, site: Site) -> Plan:
         """How the site's activation is read."""
+        if site not in self._plans and site.layout == "attention":
+            one = self._attention(site)[0]
+            self._plans[site] = Plan("attention", maps=one.windows * one.heads)
         if site not in self._plans:
             shape = self._shapes(site.name)[site.call or 0]
             wanted = None if site.layout == "auto" else site.layout
@@ -90,6 +124,9 @@ class Sites:
 
     def shape(self, site: Site) -> tuple[int, ...]:
         """Shape of one row's activation, as it is read."""
+        if site.layout == "attention":
+            one = self._attention(site)[0]
+            return (one.windows * one.heads, one.queries, one.keys)
         return self.plan(site).shape(self._shapes(site.name)[site.call or 0])
 
     def _name_of(self, module: nn.Module) -> str:

@@ -1,41 +1,60 @@
-"""What happens at sites during one forward pass: activations recorded, replaced, or fed in."""
+"""What happens at sites during one pass: activations recorded, replaced, or fed in; signals changed on the way back."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
+from pellucid.adapters.torch.attend import Attending, Tap
 from pellucid.adapters.torch.layout import Plan
+from pellucid.adapters.torch.sites import Sites
 from pellucid.adapters.torch.watch import first_tensor, replaced
-from pellucid.core.ask import Lane, Rows
+from pellucid.core.ask import Edit, Lane, Rows
 from pellucid.core.site import Site
 
 
-class Tape:
-    """What happens at sites during one forward pass: activations recorded, replaced, or fed in."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Tail:
+    """Many edits of one row: the numbers of their points and clean rows, [edits] each."""
 
-    def __init__(self, plan: Callable[[Site], Plan], lane: Lane, rows: Rows, leaf: Tensor | None) -> None:
-        self.plan, self.lane, self.rows, self.leaf = plan, lane, rows, leaf
+    k: Tensor
+    b: Tensor
+
+
+class Tape:
+    """What happens at sites during one pass.
+
+    leaf  the points where they enter at a site and need gradients
+    tail  the row that runs is widened at the edited site to one row for each edit
+    """
+
+    def __init__(self, sites: Sites, lane: Lane, rows: Rows, leaf: Tensor | None, tail: Tail | None = None) -> None:
+        self.sites, self.lane, self.rows, self.leaf, self.tail = sites, lane, rows, leaf, tail
         self.seen: dict[Site, Tensor] = {}
         self.raw: dict[Site, Tensor] = {}
+        self.wide = 0
+        self._source: Tensor | None = None
 
     @contextmanager
     def on(self, net: nn.Module) -> Generator[None]:
         """Hooks on the private twin while one pass runs."""
-        where = self.lane.where
         wanted: dict[str, list[Site]] = {}
-        for site in (
-            *self.lane.sites,
-            *([where.into] if where.into else []),
-            *([where.edit.site] if where.edit else []),
-        ):
-            wanted.setdefault(site.name, []).append(site)
+        taps: dict[int, Tap] = {}
+        for site in touched(self.lane):
+            if site.layout == "attention":
+                taps[self.sites.number(site)] = self._tap(site)
+            else:
+                wanted.setdefault(site.name, []).append(site)
         handles = [net.get_submodule(name).register_forward_hook(self._hook(at)) for name, at in wanted.items()]
         try:
-            yield
+            with Attending(taps) if taps else nullcontext(), nullcontext() if self.tail is None else _Widened(self):
+                yield
         finally:
             for handle in handles:
                 handle.remove()
@@ -56,18 +75,60 @@ class Tape:
 
         return after
 
+    def _tap(self, site: Site) -> Tap:
+        return lambda weights: self._visit(site, weights)
+
     def _visit(self, site: Site, tensor: Tensor) -> Tensor:
-        lane, plan = self.lane, self.plan(site)
-        if lane.where.into == site:
+        where, plan = self.lane.where, self.sites.plan(site)
+        if where.into == site:
             entering = self.leaf if self.leaf is not None else self.rows.build()
             tensor = plan.put(tensor.detach(), entering.clone())  # the model may go on in place
-        edit = lane.where.edit
-        if edit is not None and edit.site == site:
-            tensor = plan.put(tensor, edit.change(plan.take(tensor), self.rows.k())).clone()
-        if site in lane.slopes and not tensor.requires_grad:
+        if where.edit is not None and where.edit.source == site:
+            self._source = tensor = tensor.clone()
+        if where.edit is not None and where.edit.site == site:
+            tensor = self._edited(where.edit, tensor if self._source is None else self._source, plan)
+        if site in self.lane.slopes and not tensor.requires_grad:
             tensor = tensor.detach().requires_grad_(True)  # nothing below needs a graph: backward stops here
-        if site in lane.sites:
+        if where.signal is not None and where.signal.site == site and tensor.requires_grad:
+            tensor = tensor.clone() if tensor.is_leaf else tensor
+            tensor.register_hook(self._changed(where.signal, plan))
+        if site in self.lane.sites:
             self.raw[site] = tensor
             self.seen[site] = plan.take(tensor)
             tensor = tensor.clone()  # what is recorded must not be overwritten by an operator in place
         return tensor
+
+    def _edited(self, edit: Edit, tensor: Tensor, plan: Plan) -> Tensor:
+        if self.tail is None:
+            return plan.put(tensor, edit.change(plan.take(tensor), self.rows.k(), self.rows.b)).clone()
+        self.wide = len(self.tail.k)
+        tensor = tensor.expand(self.wide, *tensor.shape[1:])
+        return plan.put(tensor, edit.change(plan.take(tensor), self.tail.k, self.tail.b)).clone()
+
+    def _changed(self, signal: Edit, plan: Plan) -> Callable[[Tensor], Tensor]:
+        k, b = self.rows.k(), self.rows.b
+        return lambda raw: plan.over(raw, lambda part: signal.change(part, k, b))
+
+
+def touched(lane: Lane) -> tuple[Site, ...]:
+    """Every site at which something happens in a lane."""
+    where = lane.where
+    edits = [s for e in (where.edit, where.signal) if e is not None for s in (e.source, e.site) if s is not None]
+    return (*lane.sites, *([] if where.into is None else [where.into]), *edits)
+
+
+class _Widened(TorchFunctionMode):
+    """Behind the edited site, what was made before it is repeated where it is joined with the many rows."""
+
+    def __init__(self, tape: Tape) -> None:
+        super().__init__()
+        self.tape = tape
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if self.tape.wide > 1 and func in _JOINS and args:
+            many = self.tape.wide
+            args = ([t.expand(many, *t.shape[1:]) if t.ndim and len(t) == 1 else t for t in args[0]], *args[1:])
+        return func(*args, **(kwargs or {}))
+
+
+_JOINS = (torch.cat, torch.concat, torch.stack)

@@ -291,6 +291,7 @@ def _work(explanations: Sequence[Explanation]) -> tuple[Work, ...]:
                 ("Model calls", f"{record.passes.calls} in {_plural(record.passes.rounds, 'round')}"),
                 ("To look and verify", f"{record.passes.verification} rows"),
                 ("Computed again", f"{record.passes.retried} rows"),
+                ("Behind an edited layer", f"{record.passes.tails} rows"),
                 ("Time", f"{record.seconds:.3g} s"),
                 *((name, version) for name, version in record.versions.items()),
             ),
