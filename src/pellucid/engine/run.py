@@ -310,6 +310,7 @@ class _Run:
             return [p.slope(outputs, numbers) for p in picks[: share.graded]]
 
         plain = all(p.plain_logit(self.session.emits) for p in picks[: share.graded])
+
         def narrow() -> tuple[Tensor, Tensor]:
             b0, b1 = min(b.b0 for b in chunk), max(b.b1 for b in chunk)
             return chunk[0].group.points.rows(0, 1, b0, b1), self.index[b0:b1]

@@ -83,8 +83,6 @@ class Tape:
         if where.into == site:
             entering = self.leaf if self.leaf is not None else self.rows.build()
             tensor = plan.put(tensor.detach(), entering.clone())  # the model may go on in place
-        if where.edit is not None and where.edit.source == site:
-            self._source = tensor = tensor.clone()
         if where.edit is not None and where.edit.site == site:
             tensor = self._edited(where.edit, tensor if self._source is None else self._source, plan)
         if site in self.lane.slopes and not tensor.requires_grad:
@@ -96,6 +94,8 @@ class Tape:
             self.raw[site] = tensor
             self.seen[site] = plan.take(tensor)
             tensor = tensor.clone()  # what is recorded must not be overwritten by an operator in place
+        if where.edit is not None and where.edit.source == site:
+            self._source, tensor = tensor, tensor.clone()
         return tensor
 
     def _edited(self, edit: Edit, tensor: Tensor, plan: Plan) -> Tensor:
