@@ -23,7 +23,7 @@ from pellucid.propagation.graph import Stranger, strangers
 from pellucid.propagation.layers import Layers, refuse_opaque
 from pellucid.propagation.operators import TABLE, Kind, Operator
 from pellucid.propagation.rectifiers import Signs
-from pellucid.propagation.rules import Call, Place, Rule, RuleSet, taken_apart
+from pellucid.propagation.rules import Beside, Call, Place, Rule, RuleSet, taken_apart
 from pellucid.propagation.tensors import carries, checkpointing, entering, sequence_number, tensors_in
 
 _OTHER = Operator("", Kind.OTHER)
@@ -67,15 +67,16 @@ class Intercept(TorchFunctionMode):
     rules  which rule serves which operator, for example `Guided()`
     names  whether layers are named; without, a pass costs less, and messages and the audit know no layers. Only for
            twins that have been through a pass with names, and for rules that do not ask for the layer
+    beside notes the inputs of the calls that have a rule, or finds those of an earlier pass (`call.reference`)
 
     The backward pass may follow inside or outside the block, several times. Then `verify` says whether the result
     can be trusted, and `audit` what happened. Raises RuleError at the start for scripted and compiled submodules, and
     during the forward pass for recurrent layers and activation checkpointing.
     """
 
-    def __init__(self, root: nn.Module, rules: RuleSet, *, names: bool = True) -> None:
+    def __init__(self, root: nn.Module, rules: RuleSet, *, names: bool = True, beside: Beside | None = None) -> None:
         super().__init__()
-        self.root, self.rules, self.names = root, rules, names
+        self.root, self.rules, self.names, self.beside = root, rules, names, beside
         self._layers: Layers | None = None
         self._served: dict[tuple[Callable[..., Any], Kind, str], Rule | None] = {}
         self._refusal: RuleError | None = None
@@ -207,8 +208,14 @@ class Intercept(TorchFunctionMode):
         self._refuse_checkpoint()
         inplace = operator.inplace or bool(kwargs.get("inplace", False))
         index = 0 if subject is None else next(i for i, tensor in enumerate(inputs) if tensor is subject)
+        place = Place(kind, operator.name, self._layer)
+        tracked = tuple(tensor.requires_grad for tensor in inputs)
+        reference = None if self.beside is None else self.beside(place, tuple(inputs))
+        call = Call(operator, func, slots, words, inplace, index, place, tracked, reference=reference)
+        if not rule.serves(call):
+            return self._noted(func, operator, args, kwargs)
         met = self._meet(func, operator, kind, rule.name, served=True)
-        return Ruled.apply(Call(operator, func, slots, words, inplace, index), rule, met, *inputs)
+        return Ruled.apply(call, rule, met, *inputs)
 
     def _noted(
         self, func: Callable[..., Any], operator: Operator, args: tuple[Any, ...], kwargs: Mapping[str, Any]

@@ -131,6 +131,10 @@ class Rule:
         """One or two words, for the audit."""
         raise NotImplementedError
 
+    def serves(self, call: Call) -> bool:
+        """Whether it serves this very call, now that its arguments are known; otherwise the plain gradient does."""
+        return True
+
     def keep(self, call: Call, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """What the backward pass needs, out of the inputs; by default nothing."""
         return ()
@@ -170,6 +174,13 @@ class Manner:
     named: bool = True
     pairs: bool = False
     full: bool = False
+
+
+Reference = tuple[tuple[Tensor, ...], Any]
+"""Inputs and output of a call in the pass of the reference input; the output is None where nobody needs it."""
+
+Beside = Callable[[Place, tuple[Tensor, ...]], Reference | None]
+"""Asked at every call that has a rule: notes its inputs, or finds those of the same call of an earlier pass."""
 
 
 class RuleSet(Protocol):
