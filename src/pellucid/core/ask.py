@@ -221,7 +221,7 @@ class Query:
         where: Where = PLAIN,
         of: Callable[[Pick], Pick] | None = None,
     ) -> Ask[Any]:
-        """∂ score / ∂ points, folded over the points: [target, batch, ...]; `of` takes another number than the score."""
+        """∂ score / ∂ points, folded over the points: [target, batch, ...]; `of` makes another number of the target."""
         return Ask(What.GRADIENT, points or self.at, fold or Only(), where, of=of)
 
     def site(

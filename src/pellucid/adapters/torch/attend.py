@@ -50,7 +50,7 @@ class Attending(TorchFunctionMode):
 
 
 class _Finding(Attending):
-    """Finds out which softmax weighs values: its result, perhaps moved or dropped out, is the left side of a product."""
+    """Finds out which softmax weighs values: its result, moved or dropped out, is the left side of a product."""
 
     def __init__(self, layers: Layers) -> None:
         super().__init__({})

@@ -13,14 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pellucid.adapters.torch.budget import Budget
-from pellucid.adapters.torch.outputs import Selector, scores
-from pellucid.adapters.torch.sites import Sites
 from pellucid.adapters.torch.attend import attentions
-from pellucid.adapters.torch.prepare import TOLERANCE, disagreement
-from pellucid.adapters.torch.tape import Tail, Tape, touched
+from pellucid.adapters.torch.budget import Budget
+from pellucid.adapters.torch.outputs import Selector
+from pellucid.adapters.torch.outputs import scores as raw_scores
+from pellucid.adapters.torch.sites import Sites
+from pellucid.adapters.torch.tails import may_tail, parted, scored
+from pellucid.adapters.torch.tape import Tape, touched
 from pellucid.adapters.torch.watch import Facts, Headless
-from pellucid.core.ask import PLAIN, Answer, Edit, Lane, Rows, Variant, Where
+from pellucid.core.ask import PLAIN, Answer, Lane, Rows, Variant
 from pellucid.core.errors import RuleError, UnsupportedModel
 from pellucid.core.explanation import ModelCard
 from pellucid.core.site import AUTO, Attention, Site
@@ -143,13 +144,13 @@ class TorchSession:
         if self.most_rows is not None:
             return self.most_rows
         largest = self.ready.facts.bytes_largest
-        if self._may_tail(lane):
+        if self._tailed(lane):
             largest = self._behind(lane.where.edit.site)  # pyright: ignore[reportOptionalMemberAccess]
         return self.ready.budget.rows(self.bytes(lane), largest, lane.backward)
 
     def bytes(self, lane: Lane) -> int:
         facts = self.ready.facts
-        if self._may_tail(lane):
+        if self._tailed(lane):
             return 4 * self._behind(lane.where.edit.site)  # pyright: ignore[reportOptionalMemberAccess]
         if lane.gradient:
             return facts.bytes_all * 3 // 4 if self.ready.folded else facts.bytes_all  # folded norms keep nothing
@@ -166,8 +167,12 @@ class TorchSession:
         net = self._net(lane)
         where = lane.where
         entering = rows.clean if where.into is not None else rows.build
-        if self.whole(rows, lane) < rows.count:
-            return self._behind_the_edit(net, rows, lane)
+        whole = self.whole(rows, lane)
+        if whole < rows.count:
+            with torch.inference_mode():
+                out = scored(rows, lane, self.sites, self._scored, self.outputs)
+                explained = rows.objective(out, {})
+            return Answer(out.clone(), explained.clone(), whole=whole)
         if not lane.backward:
             with torch.inference_mode():
                 tape = Tape(self.sites, lane, rows, None)
@@ -188,17 +193,23 @@ class TorchSession:
     # -- tails -----------------------------------------------------------------------------------------------
 
     def whole(self, rows: Rows, lane: Lane) -> int:
-        if rows.narrow is None or not self._may_tail(lane):
+        if rows.narrow is None or not self._tailed(lane):
             return rows.count
         return len(torch.unique(rows.b))
 
-    def _may_tail(self, lane: Lane) -> bool:
-        """Whether an edited site may be reached once for all edits of a row."""
-        edit = lane.where.edit
-        if edit is None or edit.source is not None or edit.site.layout == "attention":
+    def _tailed(self, lane: Lane) -> bool:
+        """Whether an edited site is reached once for all edits of a row: tried once for every site."""
+        if not may_tail(lane) or lane.where.edit is None:
             return False
-        forward = not (lane.backward or lane.sites) and Where(lane.where.variant, edit=edit) == lane.where
-        return forward and self._tailed(edit)
+        site = lane.where.edit.site
+        if site not in self.ready.tails:
+            with torch.inference_mode():
+                why = parted(site, self._blank() + 0.1, self.sites, self._scored)
+            self.verification += 3
+            self.ready.tails[site] = not why
+            if why:
+                self._decisions.append(f"layer {site}: edits run the whole model (behind the layer alone: {why})")
+        return self.ready.tails[site]
 
     def _behind(self, site: Site) -> int:
         """Bytes of the largest activation of one row at or behind a site."""
@@ -208,47 +219,8 @@ class TorchSession:
         sizes = [_size(shape) for layer in facts.layers if layer.name in behind for shape in layer.shapes]
         return self.ready.budget.dtype.itemsize * max(sizes)
 
-    def _behind_the_edit(self, net: nn.Module, rows: Rows, lane: Lane) -> Answer:
-        """Every clean row runs once up to the site, and goes on from there as many edited rows."""
-        points, numbers = (rows.build(), rows.b) if rows.narrow is None else rows.narrow()
-        out = points.new_zeros(rows.count, self.outputs)
-        with torch.inference_mode():
-            for x, b in zip(points, numbers, strict=True):
-                here = (rows.b == b).nonzero()[:, 0]
-                if len(here):
-                    tail = Tail(rows.k()[here], rows.b[here])
-                    out[here] = self._forward(net, x[None].clone(), Tape(self.sites, lane, rows, None, tail))
-            explained = rows.objective(out, {})
-        return Answer(out.clone(), explained.clone(), whole=self.whole(rows, lane))
-
-    def _tailed(self, edit: Edit) -> bool:
-        """Whether two edits behind one row give what each gives alone: tried once for every site."""
-        if edit.site not in self.ready.tails:
-            self.ready.tails[edit.site] = True
-            why = self._parted(Lane(Where(edit=Edit(edit.site, "tried", _dimmed)), gradient=False))
-            if why:
-                self.ready.tails[edit.site] = False
-                self._decisions.append(f"layer {edit.site}: edits run the whole model (behind the layer alone: {why})")
-        return self.ready.tails[edit.site]
-
-    def _parted(self, lane: Lane) -> str:
-        """What is wrong with running two edits behind one row; nothing, when they give what each gives alone."""
-        x = self._blank() + 0.1
-        numbers = torch.arange(2, device=x.device)
-        tails = [Tail(k, torch.zeros_like(k)) for k in (numbers, numbers[:1], numbers[1:])]
-        self.verification += 3
-        try:
-            with torch.inference_mode():
-                net = self._net(lane)
-                two, *ones = (self._forward(net, x.clone(), Tape(self.sites, lane, None, None, t)) for t in tails)
-        except RuntimeError as error:
-            if out_of_memory(error):
-                raise
-            return str(error).partition("\n")[0][:80]
-        if len(two) != 2:
-            return f"2 rows became {len(two)}"
-        gap = disagreement(two, torch.cat(ones))
-        return f"another answer by {gap:.2g}" if gap > TOLERANCE.get(x.dtype, 1e-4) else ""
+    def _scored(self, lane: Lane, x: Tensor, tape: Tape) -> Tensor:
+        return self._forward(self._net(lane), x, tape)
 
     def _blank(self) -> Tensor:
         budget = self.ready.budget
@@ -281,9 +253,9 @@ class TorchSession:
         head = self.ready.facts.head
         with tape.on(net):
             if head is None:
-                return scores(net(x), self.select)
+                return raw_scores(net(x), self.select)
             with Headless(head):
-                return scores(net(x), self.select)
+                return raw_scores(net(x), self.select)
 
     def _backward(self, rows: Rows, out: Tensor, leaf: Tensor, tape: Tape, lane: Lane) -> Answer:
         inputs = ([leaf] if lane.gradient else []) + [tape.raw[s] for s in lane.slopes]
@@ -372,11 +344,6 @@ class TorchSession:
 
 def _best(outputs: Tensor, sites: Mapping[Site, Tensor]) -> Tensor:
     return outputs.amax(1)[None]
-
-
-def _dimmed(act: Tensor, k: Tensor, b: Tensor) -> Tensor:
-    """The edit that is tried: one row as it is, one at half strength."""
-    return act * (1 - 0.5 * k.to(act)).view(-1, *(1,) * (act.ndim - 1))
 
 
 def _size(shape: tuple[int, ...]) -> int:

@@ -72,7 +72,7 @@ class Sites:
             )
         if site.call is None and len(here) > 1:
             raise SiteError(
-                f"layer {site.name!r} computes {len(here)} attentions", "which one: Site(name, call=0, ...)"
+                f"layer {site.name!r} computes {len(here)} attentions", "which: Site(name, call=0, ...)"
             )
         if not -len(here) <= (site.call or 0) < len(here):
             raise SiteError(f"attention {site.call} of layer {site.name!r}", f"a number below {len(here)}")
