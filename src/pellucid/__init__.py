@@ -32,19 +32,32 @@ if TYPE_CHECKING:
     from pellucid.core.target import Score as Score
     from pellucid.core.target import Top as Top
     from pellucid.core.target import Unit as Unit
+    from pellucid.methods.blur_ig import BlurIG as BlurIG
+    from pellucid.methods.cam import CAM as CAM
     from pellucid.methods.cam import GradCAM as GradCAM
     from pellucid.methods.cam import GradCAMPlusPlus as GradCAMPlusPlus
     from pellucid.methods.cam import HiResCAM as HiResCAM
     from pellucid.methods.cam import LayerCAM as LayerCAM
     from pellucid.methods.cam import XGradCAM as XGradCAM
+    from pellucid.methods.cam_ablation import AblationCAM as AblationCAM
+    from pellucid.methods.cam_eigen import EigenCAM as EigenCAM
+    from pellucid.methods.cam_eigen import EigenGradCAM as EigenGradCAM
+    from pellucid.methods.cam_masked import ISCAM as ISCAM
+    from pellucid.methods.cam_masked import SSCAM as SSCAM
+    from pellucid.methods.cam_masked import ScoreCAM as ScoreCAM
+    from pellucid.methods.cam_shapley import ShapleyCAM as ShapleyCAM
+    from pellucid.methods.cam_smooth import SmoothGradCAMPlusPlus as SmoothGradCAMPlusPlus
     from pellucid.methods.combinators import Integrate as Integrate
     from pellucid.methods.combinators import Smooth as Smooth
     from pellucid.methods.expected_gradients import ExpectedGradients as ExpectedGradients
+    from pellucid.methods.finer_cam import FinerCAM as FinerCAM
     from pellucid.methods.gradient import Gradient as Gradient
     from pellucid.methods.gradient import InputXGradient as InputXGradient
     from pellucid.methods.guided import Deconvnet as Deconvnet
     from pellucid.methods.guided import GuidedBackprop as GuidedBackprop
     from pellucid.methods.guided_grad_cam import GuidedGradCAM as GuidedGradCAM
+    from pellucid.methods.guided_ig import GuidedIG as GuidedIG
+    from pellucid.methods.idgi import IDGI as IDGI
     from pellucid.methods.integrated_gradients import IntegratedGradients as IntegratedGradients
     from pellucid.methods.internal import Conductance as Conductance
     from pellucid.methods.internal import InternalInfluence as InternalInfluence
@@ -63,12 +76,21 @@ _HOMES = {
     "pellucid.core.site": ("Site",),
     "pellucid.core.store": ("save", "load:read"),
     "pellucid.core.target": ("Class", "Contrast", "Each", "Score", "Top", "Unit"),
-    "pellucid.methods.cam": ("GradCAM", "GradCAMPlusPlus", "HiResCAM", "LayerCAM", "XGradCAM"),
+    "pellucid.methods.blur_ig": ("BlurIG",),
+    "pellucid.methods.cam": ("CAM", "GradCAM", "GradCAMPlusPlus", "HiResCAM", "LayerCAM", "XGradCAM"),
+    "pellucid.methods.cam_ablation": ("AblationCAM",),
+    "pellucid.methods.cam_eigen": ("EigenCAM", "EigenGradCAM"),
+    "pellucid.methods.cam_masked": ("ISCAM", "SSCAM", "ScoreCAM"),
+    "pellucid.methods.cam_shapley": ("ShapleyCAM",),
+    "pellucid.methods.cam_smooth": ("SmoothGradCAMPlusPlus",),
     "pellucid.methods.combinators": ("Integrate", "Smooth"),
     "pellucid.methods.expected_gradients": ("ExpectedGradients",),
+    "pellucid.methods.finer_cam": ("FinerCAM",),
     "pellucid.methods.gradient": ("Gradient", "InputXGradient"),
     "pellucid.methods.guided": ("Deconvnet", "GuidedBackprop"),
     "pellucid.methods.guided_grad_cam": ("GuidedGradCAM",),
+    "pellucid.methods.guided_ig": ("GuidedIG",),
+    "pellucid.methods.idgi": ("IDGI",),
     "pellucid.methods.integrated_gradients": ("IntegratedGradients",),
     "pellucid.methods.internal": ("Conductance", "InternalInfluence"),
     "pellucid.methods.occlusion": ("Occlusion",),

@@ -24,6 +24,7 @@ from pellucid.core.site import as_site
 from pellucid.core.target import converted, ranked
 from pellucid.engine import Result, Task, run
 from pellucid.engine.rehearsal import Rehearsal
+from pellucid.ops.layers import each
 from pellucid.ops.reference import References
 
 
@@ -135,7 +136,7 @@ def _record(session: TorchSession, task: Task, a: Attribution, passes: Passes, s
 
 def _about_site(session: TorchSession, method: Method) -> tuple[str, ...]:
     at = getattr(method, "at", None)
-    return () if at is None else session.about(as_site(at))
+    return () if at is None else tuple(note for one in each(at) for note in session.about(as_site(one)))
 
 
 @cache

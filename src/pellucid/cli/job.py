@@ -101,10 +101,12 @@ def chosen(
     return tuple(one for i, one in enumerate(made) if one not in made[:i])
 
 
-def _site(text: str) -> Site | None:
-    """A layer by its name, which may well be a number; `none` is the input."""
+def _site(text: str) -> Site | str | None:
+    """A layer by its name, which may well be a number; `none` is the input, and text with commas means several."""
     from pellucid.core.site import as_site
 
+    if "," in text:
+        return text
     return None if text.lower() == "none" else as_site(text)
 
 

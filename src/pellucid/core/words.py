@@ -38,4 +38,7 @@ WORDS: dict[str, Word] = {
     "max_sigma": Word("standard deviation of the strongest blur", "pixels of the model's view"),
     "scales": Word("preferences for large segments, one segmentation each; more gives larger ones"),
     "dilation": Word("how far every segment is grown, so that it holds its edges", "pixels at 224 × 224"),
+    "channels": Word("how many channels of the layer are used, those that vary most over the places; None for all"),
+    "others": Word("how many similar classes the class is compared with"),
+    "strength": Word("how much of the similar classes' mean score is subtracted; 0 nothing, 1 all of it", "factor"),
 }
