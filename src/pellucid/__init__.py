@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pellucid.core.target import Score as Score
     from pellucid.core.target import Top as Top
     from pellucid.core.target import Unit as Unit
+    from pellucid.methods.attention_rollout import AttentionRollout as AttentionRollout
     from pellucid.methods.blur_ig import BlurIG as BlurIG
     from pellucid.methods.cam import CAM as CAM
     from pellucid.methods.cam import GradCAM as GradCAM
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from pellucid.methods.cam_masked import ScoreCAM as ScoreCAM
     from pellucid.methods.cam_shapley import ShapleyCAM as ShapleyCAM
     from pellucid.methods.cam_smooth import SmoothGradCAMPlusPlus as SmoothGradCAMPlusPlus
+    from pellucid.methods.chefer import GenericAttention as GenericAttention
     from pellucid.methods.combinators import Integrate as Integrate
     from pellucid.methods.combinators import Smooth as Smooth
     from pellucid.methods.expected_gradients import ExpectedGradients as ExpectedGradients
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     from pellucid.methods.integrated_gradients import IntegratedGradients as IntegratedGradients
     from pellucid.methods.internal import Conductance as Conductance
     from pellucid.methods.internal import InternalInfluence as InternalInfluence
+    from pellucid.methods.le_grad import LeGrad as LeGrad
     from pellucid.methods.occlusion import Occlusion as Occlusion
     from pellucid.methods.smooth_grad import SmoothGrad as SmoothGrad
     from pellucid.methods.smooth_grad import VarGrad as VarGrad
@@ -76,6 +79,7 @@ _HOMES = {
     "pellucid.core.site": ("Site",),
     "pellucid.core.store": ("save", "load:read"),
     "pellucid.core.target": ("Class", "Contrast", "Each", "Score", "Top", "Unit"),
+    "pellucid.methods.attention_rollout": ("AttentionRollout",),
     "pellucid.methods.blur_ig": ("BlurIG",),
     "pellucid.methods.cam": ("CAM", "GradCAM", "GradCAMPlusPlus", "HiResCAM", "LayerCAM", "XGradCAM"),
     "pellucid.methods.cam_ablation": ("AblationCAM",),
@@ -83,6 +87,7 @@ _HOMES = {
     "pellucid.methods.cam_masked": ("ISCAM", "SSCAM", "ScoreCAM"),
     "pellucid.methods.cam_shapley": ("ShapleyCAM",),
     "pellucid.methods.cam_smooth": ("SmoothGradCAMPlusPlus",),
+    "pellucid.methods.chefer": ("GenericAttention",),
     "pellucid.methods.combinators": ("Integrate", "Smooth"),
     "pellucid.methods.expected_gradients": ("ExpectedGradients",),
     "pellucid.methods.finer_cam": ("FinerCAM",),
@@ -93,6 +98,7 @@ _HOMES = {
     "pellucid.methods.idgi": ("IDGI",),
     "pellucid.methods.integrated_gradients": ("IntegratedGradients",),
     "pellucid.methods.internal": ("Conductance", "InternalInfluence"),
+    "pellucid.methods.le_grad": ("LeGrad",),
     "pellucid.methods.occlusion": ("Occlusion",),
     "pellucid.methods.smooth_grad": ("SmoothGrad", "VarGrad"),
     "pellucid.preprocess": ("Preprocess",),

@@ -41,4 +41,6 @@ WORDS: dict[str, Word] = {
     "channels": Word("how many channels of the layer are used, those that vary most over the places; None for all"),
     "others": Word("how many similar classes the class is compared with"),
     "strength": Word("how much of the similar classes' mean score is subtracted; 0 nothing, 1 all of it", "factor"),
+    "heads": Word("how the heads of an attention become one matrix"),
+    "query": Word("the tokens whose row of a matrix from tokens to tokens is shown"),
 }
