@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from pellucid.adapters.torch.layout import tokens_of
-from pellucid.adapters.torch.watch import SOFTMAX
+from pellucid.adapters.torch.watch import SOFTMAX, Facts
 from pellucid.core.site import Attention, Site
 from pellucid.propagation.apart import attention
 from pellucid.propagation.layers import Layers
@@ -86,12 +86,13 @@ class _Finding(Attending):
 
 
 def attentions(
-    net: nn.Module, run: Callable[[], Any], image: tuple[int, int] | None, patch_grid: tuple[int, int] | None
+    net: nn.Module, run: Callable[[], Any], image: tuple[int, int] | None, facts: Facts
 ) -> tuple[tuple[Attention, int], ...]:
     """Every attention of the net in execution order, with its number for `Attending`.
 
     run  evaluates the net on one row
     """
+    shown = {layer.name: layer.shapes[0] for layer in facts.layers}
     layers = Layers(net, lambda args, kwargs: (args, kwargs), lambda _: None)
     try:
         finding = _Finding(layers)
@@ -106,8 +107,21 @@ def attentions(
         call = calls[layer]
         calls[layer] += 1
         site = Site(layer, call if several[layer] > 1 else None, "attention")
-        listed.append((_read(site, shape, image, patch_grid), number))
+        apart = _in_windows(shape, shown.get(layer, ()))
+        listed.append((_read(site, apart, image, facts.patch_grid), number))
     return tuple(listed)
+
+
+def _in_windows(shape: tuple[int, ...], layer: tuple[int, ...]) -> tuple[int, ...]:
+    """Weights [k, queries, keys] with the k told: windows of one head, where they make up the layer's places.
+
+    layer: shape of what the layer gives for one row, [height, width, channel] or [channel, height, width]
+    """
+    if len(shape) == 3 and len(layer) == 3 and shape[0] > 1:
+        places = shape[0] * shape[1]
+        if places in (layer[0] * layer[1], layer[1] * layer[2]):
+            return (shape[0], 1, *shape[1:])
+    return shape
 
 
 def _read(

@@ -112,7 +112,7 @@ def tokens_of(count: int, image: tuple[int, int], patch_grid: tuple[int, int] | 
     if patch_grid is not None and 0 <= count - patch_grid[0] * patch_grid[1] <= MOST_PREFIX:
         return Plan("tokens", count - patch_grid[0] * patch_grid[1], patch_grid)
     for prefix in (0, 1, 2, 5):
-        for h in range(2, int((count - prefix) ** 0.5 * 4) + 1):
+        for h in range(2, int(max(count - prefix, 0) ** 0.5 * 4) + 1):
             if (count - prefix) % h == 0 and h * image[1] == ((count - prefix) // h) * image[0]:
                 return Plan("tokens", prefix, (h, (count - prefix) // h))
     return None

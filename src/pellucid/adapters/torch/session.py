@@ -103,9 +103,7 @@ class TorchSession:
         ready = self.ready
         if ready.attended is None:
             with torch.no_grad():
-                ready.attended = attentions(
-                    ready.twin, lambda: ready.twin(self._blank()), ready.image, ready.facts.patch_grid
-                )
+                ready.attended = attentions(ready.twin, lambda: ready.twin(self._blank()), ready.image, ready.facts)
             self.verification += 1
         return ready.attended
 
