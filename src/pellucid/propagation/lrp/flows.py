@@ -135,9 +135,9 @@ def dealt(inputs: tuple[Tensor, ...], r: Tensor, among: tuple[int, ...]) -> Sign
 
 @dataclass(frozen=True, slots=True)
 class Quotient(ShapeRule):
-    """The numerator takes all; a denominator only what a constant numerator leaves    [achtibat2024attnlrp, normalisation layers]
+    """The numerator takes all; a denominator only where the numerator is a constant    [ali2022xai, achtibat2024attnlrp]
 
-    The denominator is a scale (the length of a vector, the sum of weights): constant, as in ali2022xai.
+    The denominator is a scale, such as the length of a vector or a sum of weights, and held constant.
     """
 
     @property
@@ -154,7 +154,7 @@ class Quotient(ShapeRule):
 
 
 @dataclass(frozen=True, slots=True)
-class Refuse(Rule):
+class Refuse(ShapeRule):
     """An operator that no rule has a meaning for: raises RuleError when a signal reaches it.
 
     why  what is said of it
