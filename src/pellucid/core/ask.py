@@ -156,6 +156,9 @@ BaselineSpec = str | float | Tensor | Callable[[Tensor], Tensor]
 class References(Protocol):
     """Reference inputs and noise levels, given in pixel units and answered in the units of the rows."""
 
+    @property
+    def pixels(self) -> Pixels: ...
+
     def baseline(self, spec: BaselineSpec) -> Tensor: ...
 
     def std(self, spread: float) -> Tensor: ...
@@ -203,6 +206,10 @@ class Query:
     def std(self, spread: float) -> Tensor:
         """The standard deviation `spread` × (max − min of the row, in pixels), in the units of x."""
         return self.references.std(spread)
+
+    def pixels(self) -> Tensor:
+        """The clean rows in pixel units (0 black, 1 white), [batch, ...]: for methods that look at the picture."""
+        return self.references.pixels.to_pixels(self.x)
 
     # -- questions -----------------------------------------------------------------------------------------------
 
