@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from pellucid.methods.occlusion import Occlusion as Occlusion
     from pellucid.methods.smooth_grad import SmoothGrad as SmoothGrad
     from pellucid.methods.smooth_grad import VarGrad as VarGrad
+    from pellucid.methods.xrai import XRAI as XRAI
     from pellucid.preprocess import Preprocess as Preprocess
     from pellucid.views import panel as panel
 
@@ -101,6 +102,7 @@ _HOMES = {
     "pellucid.methods.le_grad": ("LeGrad",),
     "pellucid.methods.occlusion": ("Occlusion",),
     "pellucid.methods.smooth_grad": ("SmoothGrad", "VarGrad"),
+    "pellucid.methods.xrai": ("XRAI",),
     "pellucid.preprocess": ("Preprocess",),
     "pellucid.views": ("panel",),
 }
