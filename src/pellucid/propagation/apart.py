@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pellucid.propagation.operators import Kind, Operator
+
 Tap = Callable[[Tensor], Tensor]
 
 
@@ -28,6 +30,11 @@ class Attention(Protocol):
 def attention(function: Callable[..., Any]) -> Attention | None:
     """The decomposition of an attention function of torch, or None for any other function."""
     return _ATTENTION.get(function)
+
+
+def parts(function: Callable[..., Any], operator: Operator, kinds: frozenset[Kind]) -> Callable[..., Any] | None:
+    """What to run in place of a call when operators of these kinds are taken apart; None for the call itself."""
+    return _ATTENTION.get(function) if operator.kind in kinds else None
 
 
 def scaled_dot_product(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from pellucid.propagation.operators import Kind
 
@@ -33,9 +36,38 @@ class Met:
     rule: str
     served: bool
     runs: int = 0
+    relevance_in: float | None = None
+    relevance_out: float | None = None
+    to_constants: float | None = None
 
     def __call__(self, *_: Any) -> None:
         self.runs += 1
+
+    def book(self, upstream: Sequence[Any], signals: Sequence[Tensor | None], tracked: Sequence[bool]) -> None:
+        """Enter what came to a call in one backward pass, and what it passed on to its inputs and to constants."""
+        on = zip(signals, tracked, strict=False)
+        flows = [(total(signal), flag) for signal, flag in on if signal is not None]
+        self.relevance_in = (self.relevance_in or 0.0) + sum(map(total, upstream))
+        self.relevance_out = (self.relevance_out or 0.0) + sum(value for value, flag in flows if flag)
+        self.to_constants = (self.to_constants or 0.0) + sum(value for value, flag in flows if not flag)
+
+    def moved(self, signals: Sequence[Tensor | None], upstream: Sequence[Tensor | None]) -> None:
+        """The same for a call left to torch, as a hook on its only node."""
+        self.book([signal for signal in upstream if signal is not None], signals, [True] * len(signals))
+
+
+def label(kind: Kind, kwargs: Mapping[str, Any]) -> str:
+    """What becomes of the signal at a call without a rule."""
+    if kind in (Kind.ACTIVATION, Kind.SOFTMAX, Kind.RECTIFIER):
+        return NO_RULE
+    if kind is Kind.DROPOUT:
+        return f"random: {PLAIN}" if kwargs.get("training", False) else THROUGH
+    return THROUGH if kind in (Kind.SHAPE, Kind.JOIN, Kind.CAST) else PLAIN
+
+
+def total(signal: Tensor) -> float:
+    """The sum of a signal."""
+    return float(signal.detach().sum(dtype=torch.float64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +81,14 @@ class Entry:
     rule: str
     served: bool
     runs: int
+    relevance_in: float | None = None
+    relevance_out: float | None = None
+    to_constants: float | None = None
+
+    @classmethod
+    def of(cls, met: Met) -> Entry:
+        """What was counted, as it is now."""
+        return cls(**{field.name: getattr(met, field.name) for field in fields(cls)})
 
     @property
     def ran(self) -> bool:
@@ -65,6 +105,7 @@ class Audit:
 
     rules: str
     entries: tuple[Entry, ...] = field(default=())
+    full: bool = False
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self.entries)

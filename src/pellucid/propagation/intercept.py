@@ -7,84 +7,77 @@ rule serves go through `Ruled`, whose backward is the rule; all others are left 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
-from torch.overrides import TorchFunctionMode, resolve_name
+from torch.overrides import TorchFunctionMode
 
 from pellucid.core.errors import RuleError
-from pellucid.propagation import refusals
-from pellucid.propagation.audit import NO_RULE, PLAIN, THROUGH, Audit, Entry, Met
+from pellucid.propagation import apart, merge, refusals
+from pellucid.propagation.audit import Audit, Entry, Met, label
+from pellucid.propagation.following import Gates
 from pellucid.propagation.graph import Stranger, strangers
+from pellucid.propagation.held import Keeper
 from pellucid.propagation.layers import Layers, refuse_opaque
-from pellucid.propagation.operators import TABLE, Kind, Operator
+from pellucid.propagation.operators import READS, Kind, Operator, operator_of, overwrites, overwriting
 from pellucid.propagation.rectifiers import Signs
-from pellucid.propagation.rules import Beside, Call, Place, Rule, RuleSet, taken_apart
-from pellucid.propagation.tensors import carries, checkpointing, entering, sequence_number, tensors_in
+from pellucid.propagation.reference import Reference, Taking
+from pellucid.propagation.ruled import Ruled
+from pellucid.propagation.rules import Call, Place, Refused, Rule, RuleSet, taken_apart
+from pellucid.propagation.tensors import (
+    Flow,
+    as_named,
+    checkpointing,
+    entering,
+    flow,
+    flowing,
+    nodes_of,
+    sequence_number,
+    tensors_among,
+    tensors_in,
+)
 
-_OTHER = Operator("", Kind.OTHER)
-
-
-class Ruled(torch.autograd.Function):
-    """One call whose backward is a rule."""
-
-    @staticmethod
-    def forward(ctx: Any, call: Call, rule: Rule, met: Met, *inputs: Tensor) -> Any:
-        """Run the operator as it is, and keep what the rule needs."""
-        kept = rule.keep(call, inputs)
-        if call.inplace:
-            kept = tuple(tensor.clone() if tensor is inputs[0] else tensor for tensor in kept)
-        output = call.run(inputs)
-        if call.inplace:
-            output = inputs[0]
-            ctx.mark_dirty(output)
-        if rule.keeps_output(call):
-            kept = (*kept, output)
-        ctx.call, ctx.rule, ctx.met = call, rule, met
-        ctx.save_for_backward(*kept)
-        return output
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *upstream: Tensor) -> Any:
-        """Ask the rule, where no mode and no autocast can change what it computes."""
-        ctx.met.runs += 1
-        device = upstream[0].device.type
-        cast = torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
-        with torch._C.DisableTorchFunction(), cast:
-            signals = ctx.rule.back(ctx.call, ctx.saved_tensors, *upstream)
-        return None, None, None, *signals, *(None,) * (len(ctx.needs_input_grad) - 3 - len(signals))
+_COPIES = frozenset(("clone", "contiguous", "dropout", "to"))
+"""Operators whose output is their input: who reads it reads the input."""
 
 
 class Intercept(TorchFunctionMode):
     """Gives the operators that run in `root` other backward rules, in this thread, while the block is open.
 
-    root   a private twin of the model: it carries naming hooks while the block is open
-    rules  which rule serves which operator, for example `Guided()`
-    names  whether layers are named; without, a pass costs less, and messages and the audit know no layers. Only for
-           twins that have been through a pass with names, and for rules that do not ask for the layer
-    beside notes the inputs of the calls that have a rule, or finds those of an earlier pass (`call.reference`)
+    root     a private twin of the model: it carries naming hooks while the block is open
+    rules    which rule serves which operator, for example `Guided()`
+    names    whether layers are named; without, a pass costs less, and messages and the audit know no layers. Only for
+             twins that have been through a pass with names, and for rules that do not ask for the layer
+    against  what a pass of the reference input met, for rules that compare; None in that pass itself, in which the
+             calls that the rules would serve are only recorded: afterwards `reference` has them
 
     The backward pass may follow inside or outside the block, several times. Then `verify` says whether the result
     can be trusted, and `audit` what happened. Raises RuleError at the start for scripted and compiled submodules, and
     during the forward pass for recurrent layers and activation checkpointing.
     """
 
-    def __init__(self, root: nn.Module, rules: RuleSet, *, names: bool = True, beside: Beside | None = None) -> None:
+    def __init__(
+        self, root: nn.Module, rules: RuleSet, *, names: bool = True, against: Reference | None = None
+    ) -> None:
         super().__init__()
-        self.root, self.rules, self.names, self.beside = root, rules, names, beside
+        self.root, self.rules, self.names = root, rules, names
+        self.manner = rules.manner
+        self._against = against
+        self._taking = Taking() if self.manner.pairs and against is None else None
         self._layers: Layers | None = None
         self._served: dict[tuple[Callable[..., Any], Kind, str], Rule | None] = {}
         self._refusal: RuleError | None = None
-        self._met: dict[tuple[Callable[..., Any], Kind, str, int], Met] = {}
-        self._count: dict[tuple[Callable[..., Any], Kind, str], int] = {}
+        self._met: dict[tuple[str, Kind, str, int], Met] = {}
+        self._count: dict[tuple[str, Kind, str], int] = {}
+        self._places: list[Place] = []
         self._native: list[tuple[int, int]] = []
         self._strangers: list[Stranger] = []
-        self._signs = Signs()
+        self._signs, self._keeper = Signs(), Keeper()
+        self._gates = Gates() if self.manner.named or self.manner.apart else None
+        self._merging = merge.Merging() if self.manner.merge else None
         self._start = 0
 
     def __enter__(self) -> Self:
@@ -108,7 +101,7 @@ class Intercept(TorchFunctionMode):
         try:
             super().__exit__(kind, error, trace)
         finally:
-            self._signs.clear()
+            self._forget()
             if self._layers is not None:
                 self._layers.close()
         if isinstance(error, TypeError) and self._refusal is not None and not isinstance(error, RuleError):
@@ -123,7 +116,7 @@ class Intercept(TorchFunctionMode):
     ) -> Any:
         """Every torch function of the block comes by here."""
         kwargs = {} if kwargs is None else kwargs
-        if not torch.is_grad_enabled():
+        if func in READS or not torch.is_grad_enabled():
             return func(*args, **kwargs)
         try:
             return self._called(func, args, kwargs)
@@ -132,28 +125,51 @@ class Intercept(TorchFunctionMode):
             raise
 
     def _called(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        operator = TABLE.get(func)
-        if operator is None:
-            return self._noted(func, _OTHER, args, kwargs)
+        operator = operator_of(func)
         if operator.kind is Kind.COMPARE:
             mask = func(*args, **kwargs)
             self._signs.compare(operator.name, args, mask)
             return mask
         if not args and kwargs:
             args, kwargs = _positional(kwargs)
-        if not carries(args) and not carries(kwargs.values()):
-            output = func(*args, **kwargs)
-            if operator.kind is Kind.CAST and self._signs:
-                self._signs.cast(args[0], output)
-            return output
+        tracked = flow(args, kwargs)
+        if tracked is not Flow.TRACKED:
+            return self._constant(func, operator, args, kwargs, frozen=tracked is Flow.WEIGHTS)
+        parts = apart.parts(func, operator, self.manner.apart) if self.manner.apart else None
+        if parts is not None:
+            with _Again(self):
+                return parts(*args, **kwargs)
+        if operator.of_two is not None and isinstance(_second(args, kwargs), Tensor):
+            operator = operator.of_two
         kind, subject = operator.kind, None
         if operator.rectified is not None:
             subject = operator.rectified(args, kwargs, self._signs)
             kind = kind if subject is None else Kind.RECTIFIER
-        rule = self._rule(func, operator.name, kind)
-        if rule is None:
-            return self._noted(func, operator, args, kwargs)
-        return self._ruled(func, operator, kind, rule, subject, args, kwargs)
+        rule, place = self._rule(func, operator, kind)
+        if operator.inplace or overwrites(func, args, kwargs):
+            operator = operator if operator.inplace else overwriting(operator)
+            self._keeper.overwriting(args[0])
+        if rule is None or isinstance(rule, Refused):
+            return self._noted(func, operator, place, args, kwargs, rule)
+        return self._ruled(func, operator, place, rule, subject, args, kwargs)
+
+    def _constant(
+        self,
+        func: Callable[..., Any],
+        operator: Operator,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        *,
+        frozen: bool,
+    ) -> Any:
+        """What does not depend on the model's input."""
+        if frozen:
+            with torch.no_grad():
+                return func(*args, **kwargs)
+        output = func(*args, **kwargs)
+        if operator.kind is Kind.CAST and self._signs:
+            self._signs.cast(args[0], output)
+        return output
 
     def verify(self) -> None:
         """Raise RuleError unless the rules served at least one operator of a backward pass and nothing escaped them.
@@ -171,129 +187,208 @@ class Intercept(TorchFunctionMode):
     @property
     def audit(self) -> Audit:
         """What was met so far."""
-        return Audit(
-            self.rules.name,
-            tuple(
-                Entry(met.operator, met.kind, met.layer, met.call, met.rule, met.served, met.runs)
-                for met in self._met.values()
-            ),
-        )
-
-    def _rule(self, func: Callable[..., Any], name: str, kind: Kind) -> Rule | None:
-        layer = self._layer
-        key = (func, kind, layer)
-        try:
-            return self._served[key]
-        except KeyError:
-            rule = self._served[key] = self.rules.rule_for(Place(kind, name or _spoken(func), layer))
-            return rule
+        return Audit(self.rules.name, tuple(map(Entry.of, self._met.values())), self.manner.full)
 
     @property
-    def _layer(self) -> str:
-        return "" if self._layers is None else self._layers.current
+    def places(self) -> tuple[Place, ...]:
+        """The calls of the last pass that a signal can flow through, in execution order."""
+        return tuple(self._places)
+
+    @property
+    def reference(self) -> Reference:
+        """What the pass of the reference input met, for a second pass `against` it."""
+        if self._taking is None:
+            raise RuleError(
+                "this was no pass of a reference input", "rules that compare (Manner.pairs), and no against"
+            )
+        return self._taking.reference(self._places)
+
+    def _rule(self, func: Callable[..., Any], operator: Operator, kind: Kind) -> tuple[Rule | None, Place]:
+        layer = "" if self._layers is None else self._layers.current
+        counted = (operator.name, kind, layer)
+        number = self._count.get(counted, 0) + 1
+        place = Place(kind, operator.name, layer, number, len(self._places))
+        if self.manner.named:
+            return self.rules.rule_for(place), place
+        key = (func, kind, layer)
+        try:
+            return self._served[key], place
+        except KeyError:
+            rule = self._served[key] = self.rules.rule_for(place)
+            return rule, place
 
     def _ruled(
         self,
         func: Callable[..., Any],
         operator: Operator,
-        kind: Kind,
+        place: Place,
         rule: Rule,
         subject: Tensor | None,
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
     ) -> Any:
         inputs: list[Tensor] = []
-        slots = tuple(taken_apart(value, inputs) for value in args)
+        slots = tuple([taken_apart(value, inputs) for value in args])
         words = {key: taken_apart(value, inputs) for key, value in kwargs.items()}
         self._refuse_checkpoint()
-        inplace = operator.inplace or bool(kwargs.get("inplace", False))
         index = 0 if subject is None else next(i for i, tensor in enumerate(inputs) if tensor is subject)
-        place = Place(kind, operator.name, self._layer)
-        tracked = tuple(tensor.requires_grad for tensor in inputs)
-        reference = None if self.beside is None else self.beside(place, tuple(inputs))
-        call = Call(operator, func, slots, words, inplace, index, place, tracked, reference=reference)
+        tracked = tuple([flowing(tensor) for tensor in inputs])
+        gates = () if self._gates is None else self._gates.among(inputs)
+        call = Call(operator, func, slots, words, operator.inplace, index, place, tracked, gates, self.manner.full)
         if not rule.serves(call):
-            return self._noted(func, operator, args, kwargs)
-        met = self._meet(func, operator, kind, rule.name, served=True)
-        return Ruled.apply(call, rule, met, *inputs)
-
-    def _noted(
-        self, func: Callable[..., Any], operator: Operator, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Any:
-        before = sequence_number()
-        output = func(*args, **kwargs)
-        first = output[0] if type(output) in (tuple, list) and output else output
-        if not isinstance(first, Tensor) or first.grad_fn is None:
-            return output
-        if operator.kind is Kind.RECURRENT:
-            raise refusals.opaque_call(operator.name, self._layer, self.rules.name)
-        if operator is _OTHER and self._rule(func, "", Kind.OTHER) is not None:
-            raise refusals.unknown(_spoken(func), self._layer, self.rules.name)
-        self._refuse_checkpoint()
-        self._native.append((before, sequence_number()))
-        first.grad_fn.register_hook(self._meet(func, operator, operator.kind, "", served=False, kwargs=kwargs))
+            return self._noted(func, operator, place, args, kwargs)
+        if self._taking is not None:
+            return self._taken(self._taking, func, operator, place, args, kwargs, inputs)
+        if self._against is not None:
+            call = replace(call, reference=self._against.at(place))
+        met = self._meet(place, rule.name, served=True)
+        if self._merging is not None:
+            rule = self._merged(call, rule, met, args, kwargs)
+            self._merging.read(inputs)
+        output = Ruled.apply(call, rule, met, self._keeper, *inputs)
+        if type(output) is tuple:
+            output = as_named(func, output)
+        if self._merging is not None:
+            self._merging.made(call, output)
+        if self._gates is not None:
+            self._gates.made(operator, args, kwargs, output)
         return output
 
-    def _meet(
+    def _merged(self, call: Call, rule: Rule, met: Met, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Rule:
+        """The rule of a batch norm that becomes part of the layer before it, or any other call's own."""
+        merging = self._merging
+        if merging is None or call.operator.name != "batch_norm":
+            return rule
+        maker, found = merging.into(args[0]), merge.affine(call.function, args, kwargs)
+        if maker is None or found is None:
+            return rule
+        merging.merge(maker, found, met)
+        return merge.Merged(maker.fate, rule, found)
+
+    def _taken(
+        self,
+        taking: Taking,
+        func: Callable[..., Any],
+        operator: Operator,
+        place: Place,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        inputs: list[Tensor],
+    ) -> Any:
+        """A call in the pass of the reference input: it runs as it is; what goes in and comes out is kept."""
+        take = taking.before(inputs, self._keeper, inplace=operator.inplace)
+        output = self._noted(func, operator, place, args, kwargs)
+        taking.after(place, take, output, self._keeper)
+        return output
+
+    def _noted(
         self,
         func: Callable[..., Any],
         operator: Operator,
-        kind: Kind,
-        rule: str,
-        *,
-        served: bool,
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Met:
-        place = (func, kind, self._layer)
-        number = self._count[place] = self._count.get(place, 0) + 1
-        met = self._met.get((*place, number))
+        place: Place,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        refused: Refused | None = None,
+    ) -> Any:
+        """A call left to torch; with a refusal, a signal that comes back to it raises."""
+        before = sequence_number()
+        output = func(*args, **kwargs)
+        nodes = nodes_of(output)
+        if not nodes:
+            return output
+        if operator.kind is Kind.RECURRENT:
+            raise refusals.opaque_call(operator.name, place.layer, self.rules.name)
+        self._refuse_checkpoint()
+        after = sequence_number()
+        self._native.append((before, after))
+        met = self._meet(place, label(operator.kind, kwargs) if refused is None else refused.name, served=False)
+        for node in nodes[:1] if refused is None else nodes:
+            node.register_hook(met if refused is None else refused.raising(place, self.rules.name))
+        if self.manner.full and refused is None and after - before == 1:
+            nodes[0].register_hook(met.moved)
+        self._follow_native(operator, args, kwargs, output)
+        return output
+
+    def _follow_native(self, operator: Operator, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> None:
+        if self._merging is not None:
+            if args and operator.name in _COPIES and not kwargs.get("training", False):
+                self._merging.passed(args[0], output)
+            else:
+                self._merging.read([*tensors_among(args), *tensors_among(kwargs.values())])
+        if self._gates is not None:
+            self._gates.made(operator, args, kwargs, output)
+
+    def _meet(self, place: Place, rule: str, *, served: bool) -> Met:
+        counted = (place.operator, place.kind, place.layer)
+        self._count[counted] = place.call
+        self._places.append(place)
+        met = self._met.get((*counted, place.call))
         if met is None:
-            name = operator.name or _spoken(func)
-            label = rule or _label(kind, kwargs or {})
-            met = self._met[(*place, number)] = Met(name, kind, self._layer, number, label, served)
+            met = Met(place.operator, place.kind, place.layer, place.call, rule, served)
+            self._met[(*counted, place.call)] = met
         return met
 
     def _begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        self._forget()
         self._count.clear()
-        self._signs.clear()
+        self._places = []
         self._native.clear()
+        if self._taking is not None:
+            self._taking.clear()
         with torch._C.DisableTorchFunction():
             args, kwargs = tuple(entering(a) for a in args), {k: entering(v) for k, v in kwargs.items()}
         self._start = sequence_number()
         return args, kwargs
 
     def _end(self, output: Any) -> None:
-        self._signs.clear()
         layers = self._layers
-        if layers is None:
-            return
         with torch._C.DisableTorchFunction():
-            for stranger in strangers(tensors_in(output), self._start, self._native, layers.at, Ruled):
+            outputs = list(tensors_in(output))
+            if self._merging is not None:
+                self._merging.read(outputs)
+            self._forget()
+            for stranger in strangers(outputs, self._start, self._native, layers.at, Ruled) if layers else ():
                 if stranger.checkpoint:
                     raise refusals.checkpointed(stranger.layer)
                 self._strangers.append(stranger)
 
+    def _forget(self) -> None:
+        """Nothing that is known of tensors outlives the pass."""
+        self._signs.clear()
+        self._keeper.clear()
+        for notes in (self._gates, self._merging):
+            if notes is not None:
+                notes.clear()
+
     def _refuse_checkpoint(self) -> None:
         if checkpointing():
-            raise refusals.checkpointed(self._layer)
+            raise refusals.checkpointed("" if self._layers is None else self._layers.current)
+
+
+class _Again(TorchFunctionMode):
+    """The parts of an operator that was taken apart come by the interceptor too."""
+
+    def __init__(self, listening: Intercept) -> None:
+        super().__init__()
+        self.listening = listening
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        return self.listening.__torch_function__(func, types, args, kwargs)
 
 
 def _positional(kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """torch.relu(input=x) as torch.relu(x)."""
-    for word in ("input", "self"):
+    for word in ("input", "self", "tensors"):
         if word in kwargs:
             return (kwargs[word],), {key: value for key, value in kwargs.items() if key != word}
     return (), dict(kwargs)
 
 
-def _label(kind: Kind, kwargs: Mapping[str, Any]) -> str:
-    if kind in (Kind.ACTIVATION, Kind.SOFTMAX, Kind.RECTIFIER):
-        return NO_RULE
-    if kind is Kind.DROPOUT:
-        return f"random: {PLAIN}" if kwargs.get("training", False) else THROUGH
-    return THROUGH if kind in (Kind.SHAPE, Kind.CAST) else PLAIN
-
-
-def _spoken(func: Callable[..., Any]) -> str:
-    name = resolve_name(func) or getattr(func, "__name__", repr(func))
-    return name.removesuffix(".__get__").rsplit(".", 1)[-1].strip("_")
+def _second(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    return args[1] if len(args) > 1 else kwargs.get("other")

@@ -8,15 +8,6 @@ from pellucid.core.errors import RuleError
 from pellucid.propagation.audit import NO_RULE, Met
 
 
-def unknown(operator: str, layer: str, rules: str) -> RuleError:
-    """There is a rule for an operator that the table does not have."""
-    return RuleError(
-        f"{rules} has a rule for {operator} in layer {layer!r}, which is no known operator",
-        "a row for it in `pellucid.propagation.operators`",
-        "let `rule_for` answer None or raise for this operator",
-    )
-
-
 def opaque_call(operator: str, layer: str, rules: str) -> RuleError:
     """One call of torch does the work of a whole layer."""
     return RuleError(

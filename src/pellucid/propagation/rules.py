@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 
 from torch import Tensor
 
+from pellucid.core.errors import RuleError
 from pellucid.propagation.operators import Kind, Operator
 
 
@@ -42,11 +43,13 @@ class Fate:
 
     affine   scale and shift per channel of the batch norm that alone reads the output; then that norm passes its
              signal on unchanged, and the signal that arrives here is that of scale · output + shift
-    readers  how many calls read the output
+    readers  how many calls read the output; counted for linear and convolution layers where norms are merged
+    left     what the rules of its readers leave for this call's rule, in the backward pass
     """
 
     affine: tuple[Tensor, Tensor] | None = None
     readers: int = 0
+    left: list[Any] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +121,8 @@ def taken_apart(value: Any, inputs: list[Tensor]) -> Any:
 class Rule:
     """What an operator does to the signal that comes back. Rules are frozen dataclasses, and equal by value.
 
-    `keep` runs before the operator and returns the tensors that `back` will need. They may be the inputs themselves
-    (an input that the operator overwrites is cloned), but a mask costs less and cannot be overwritten by others.
+    `keep` runs before the operator and returns the tensors that `back` will need. They may be the inputs themselves:
+    what the model overwrites later is copied just before. A mask costs less.
     `back` runs in the backward pass, without gradients, autocast or interception, perhaps several times and perhaps
     under vmap (so: `where`, never masked assignment).
     """
@@ -132,7 +135,10 @@ class Rule:
         raise NotImplementedError
 
     def serves(self, call: Call) -> bool:
-        """Whether it serves this very call, now that its arguments are known; otherwise the plain gradient does."""
+        """Whether it serves this very call, now that its arguments are known; otherwise the plain gradient does.
+
+        `call.reference` is not there yet.
+        """
         return True
 
     def keep(self, call: Call, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -146,13 +152,40 @@ class Rule:
     def borrows_output(self, call: Call) -> bool:
         """Whether `back` gets the output as the last of what is kept, although the model may overwrite it.
 
-        Where it was overwritten meanwhile, the call is run again; so `keep` must return all inputs, in order.
+        `keep` must return all inputs, in order: where the output was overwritten unseen, the call is run again.
         """
         return False
 
     def back(self, call: Call, kept: tuple[Tensor, ...], *upstream: Tensor) -> tuple[Tensor | None, ...]:
         """The signal for every input, or None, from the signals of the outputs."""
         raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Refused(Rule):
+    """For operators that a set of rules does not know: the call runs, but a signal that comes back to it raises.
+
+    wanted  what the set of rules does know
+    do      the remedy
+    """
+
+    wanted: str
+    do: str
+
+    @property
+    def name(self) -> str:
+        """The words in the audit."""
+        return "none: refused"
+
+    def raising(self, place: Place, rules: str) -> Callable[..., None]:
+        """What to call when a signal comes back."""
+        where = f"in layer {place.layer!r}" if place.layer else "in the model itself"
+        got = f"{rules} has no rule for {place.operator} ({place.kind.value}) {where}, and the signal comes through it"
+
+        def refuse(*_: Any) -> None:
+            raise RuleError(got, self.wanted, self.do)
+
+        return refuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,13 +207,6 @@ class Manner:
     named: bool = True
     pairs: bool = False
     full: bool = False
-
-
-Reference = tuple[tuple[Tensor, ...], Any]
-"""Inputs and output of a call in the pass of the reference input; the output is None where nobody needs it."""
-
-Beside = Callable[[Place, tuple[Tensor, ...]], Reference | None]
-"""Asked at every call that has a rule: notes its inputs, or finds those of the same call of an earlier pass."""
 
 
 class RuleSet(Protocol):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import Enum
 from typing import Any
 
 import torch
@@ -23,15 +24,66 @@ def checkpointing() -> bool:
     return hooks is not None and getattr(hooks[0], "__module__", "") == "torch.utils.checkpoint"
 
 
-def carries(values: Iterable[Any]) -> bool:
-    """Whether a gradient can flow through any of the arguments of a call."""
+class Flow(Enum):
+    """What a call's arguments depend on."""
+
+    NOTHING = "constants"
+    WEIGHTS = "weights that could be trained"
+    TRACKED = "the model's input"
+
+
+def flowing(tensor: Tensor) -> bool:
+    """Whether a signal can flow to a tensor: it depends on the model's input. A parameter never does."""
+    return tensor.requires_grad and type(tensor) is not nn.Parameter
+
+
+def flow(args: Iterable[Any], kwargs: Mapping[str, Any]) -> Flow:
+    """What the arguments of a call depend on."""
+    found = _flow(args)
+    if found is not Flow.TRACKED and kwargs:
+        more = _flow(kwargs.values())
+        return found if more is Flow.NOTHING else more
+    return found
+
+
+def _flow(values: Iterable[Any]) -> Flow:
+    found = Flow.NOTHING
     for value in values:
         if isinstance(value, Tensor):
             if value.requires_grad:
-                return True
-        elif type(value) in (list, tuple) and carries(value):
-            return True
-    return False
+                if type(value) is not nn.Parameter:
+                    return Flow.TRACKED
+                found = Flow.WEIGHTS
+        elif type(value) in (list, tuple):
+            inside = _flow(value)
+            if inside is Flow.TRACKED:
+                return inside
+            found = found if inside is Flow.NOTHING else inside
+    return found
+
+
+def tensors_among(values: Iterable[Any]) -> Iterator[Tensor]:
+    """The tensors among arguments, also in lists and tuples."""
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif type(value) in (list, tuple):
+            yield from tensors_among(value)
+
+
+def nodes_of(output: Any) -> list[Any]:
+    """The nodes of the graph that a call has made, each once."""
+    if isinstance(output, Tensor):
+        return [] if output.grad_fn is None else [output.grad_fn]
+    if not isinstance(output, tuple | list):
+        return []
+    return list({t.grad_fn: None for t in output if isinstance(t, Tensor) and t.grad_fn is not None})
+
+
+def as_named(function: Callable[..., Any], output: tuple[Any, ...]) -> Any:
+    """A plain tuple as what the function returns, for example `torch.return_types.max`."""
+    named = getattr(torch.return_types, getattr(function, "__name__", ""), None)
+    return output if named is None or named.n_fields != len(output) else named(output)
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:

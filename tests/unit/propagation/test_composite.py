@@ -70,7 +70,7 @@ class Three(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.first(x), inplace=self.inplace)
-        x = torch.addmm(self.second.bias, x, self.second.weight.T) if self.smooth else self.second(x)
+        x = x @ self.second.weight.T + self.second.bias if self.smooth else self.second(x)
         return self.last(F.relu(x, inplace=self.inplace))
 
 
@@ -105,7 +105,7 @@ def test_epsilon_rule_equals_its_dense_matrices(inplace):
 
 def test_a_composite_may_refuse_by_name():
     net = Three(inplace=False, smooth=True)
-    with pytest.raises(RuleError, match="addmm in layer ''"), Intercept(net, Composite(0.25)):
+    with pytest.raises(RuleError, match="matmul in layer ''"), Intercept(net, Composite(0.25)):
         net(row(2, 6).requires_grad_())
 
 

@@ -1,0 +1,147 @@
+"""Batch norms that belong to the layer before them: y = scale · (W a + b) + shift is one linear layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pellucid.propagation.audit import Met
+from pellucid.propagation.following import Notes
+from pellucid.propagation.operators import Kind
+from pellucid.propagation.rules import Call, Fate, Rule
+
+
+class Affine(NamedTuple):
+    """A batch norm in eval mode: scale · x + shift in every channel."""
+
+    scale: Tensor
+    shift: Tensor
+
+
+def affine(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Affine | None:
+    """What a batch norm does in eval mode, its epsilon included; None for one that uses the statistics of the batch."""
+    words = _WORDS.get(function)
+    if words is None:
+        return None
+    given = dict(zip(words, args, strict=False)) | dict(kwargs)
+    mean, var = given.get("running_mean"), given.get("running_var")
+    if given.get("training", False) or mean is None or var is None:
+        return None
+    scale = (var + given.get("eps", 1e-5)).rsqrt()
+    if given.get("weight") is not None:
+        scale = given["weight"] * scale
+    shift = -mean * scale
+    return Affine(scale.detach(), (shift if given.get("bias") is None else given["bias"] + shift).detach())
+
+
+class Merging:
+    """Follows the outputs of linear and convolution layers to the batch norm that alone reads them."""
+
+    __slots__ = ("_makers", "_merged")
+
+    def __init__(self) -> None:
+        self._makers: Notes[Call] = Notes()
+        self._merged: dict[int, tuple[Met, str]] = {}
+
+    def clear(self) -> None:
+        """The pass is over."""
+        self._makers.clear()
+        self._merged.clear()
+
+    def made(self, call: Call, output: Any) -> None:
+        """To be told of the output of every call that a rule serves."""
+        if call.place.kind in (Kind.LINEAR, Kind.CONVOLUTION) and not call.inplace:
+            self._makers.set(output, call)
+
+    def read(self, inputs: Iterable[Any]) -> None:
+        """To be told of the inputs of every call; a second reader undoes a merger."""
+        if self._makers:
+            for tensor in inputs:
+                maker = self._makers.of(tensor)
+                if maker is not None:
+                    self._read(maker.fate)
+
+    def _read(self, fate: Fate) -> None:
+        fate.readers += 1
+        if fate.readers > 1 and fate.affine is not None:
+            fate.affine = None
+            met, name = self._merged[id(fate)]
+            met.rule = name
+
+    def passed(self, before: Any, after: Any) -> None:
+        """To be told of copies, which are no readers: whoever reads the copy reads the output."""
+        maker = self._makers.of(before)
+        if maker is not None and isinstance(after, Tensor) and after is not before:
+            self._makers.set(after, maker)
+
+    def into(self, x: Any) -> Call | None:
+        """The call that a batch norm of x may become part of: nobody else has read its output, channels are axis 1."""
+        maker = self._makers.of(x)
+        if maker is None or maker.fate.readers > 0 or (maker.place.kind is Kind.LINEAR and x.dim() != 2):
+            return None
+        return maker if maker.place.kind is Kind.LINEAR or x.dim() == _axes(maker.operator.name) else None
+
+    def merge(self, maker: Call, found: Affine, met: Met) -> None:
+        """The batch norm becomes part of the layer, unless somebody else reads between them later."""
+        maker.fate.affine = (found.scale, found.shift)
+        self._merged[id(maker.fate)] = (met, met.rule)
+        met.rule = f"merged into {maker.operator.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Merged(Rule):
+    """The rule of a batch norm that may be part of the layer before it: then what comes back goes on to that layer.
+
+    fate   of the layer's output, which tells in the backward pass whether it is so
+    own    the rule of the batch norm where it is not; None for its gradient
+    found  what the batch norm does
+    """
+
+    fate: Fate
+    own: Rule | None
+    found: Affine
+
+    @property
+    def name(self) -> str:
+        """The word in the audit."""
+        return "plain gradient" if self.own is None else self.own.name
+
+    def keep(self, call: Call, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """What its own rule needs."""
+        return () if self.own is None else self.own.keep(call, inputs)
+
+    def keeps_output(self, call: Call) -> bool:
+        """As its own rule."""
+        return self.own is not None and self.own.keeps_output(call)
+
+    def borrows_output(self, call: Call) -> bool:
+        """As its own rule."""
+        return self.own is not None and self.own.borrows_output(call)
+
+    def back(self, call: Call, kept: tuple[Tensor, ...], *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        """R itself, for the layer to share out."""
+        (r,) = upstream
+        if self.fate.affine is not None:
+            return (r,)
+        if self.own is not None:
+            return self.own.back(call, kept, r)
+        return (r * self.found.scale.view(-1, *[1] * (r.dim() - 2)),)
+
+
+def _axes(name: str) -> int:
+    return 2 + next((int(c) for c in name if c.isdigit()), -1)
+
+
+_FUNCTIONAL: Final = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
+_NATIVE: Final = ("input", "weight", "bias", "running_mean", "running_var", "training", "momentum", "eps")
+_WORDS: Final[Mapping[Callable[..., Any], tuple[str, ...]]] = {
+    F.batch_norm: _FUNCTIONAL,
+    torch.batch_norm: _NATIVE,
+    torch.ops.aten.batch_norm: _NATIVE,
+    torch.ops.aten.batch_norm.default: _NATIVE,
+}
