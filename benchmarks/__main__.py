@@ -5,13 +5,15 @@ from __future__ import annotations
 import platform
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
 import pellucid
 from benchmarks import memory
-from benchmarks.cases import bundled, small
+from benchmarks.cases import Case, bundled, small
+from benchmarks.propagated import propagated
 from benchmarks.timing import interleaved
 
 INTRO = """# Benchmarks
@@ -26,7 +28,7 @@ its prepared form verified; the cold cost stands below.
 def main() -> None:
     """Run everything and write the tables."""
     torch.set_num_threads(2)
-    lines = [INTRO, *_setting(), *_bundled(), *_small(), *_cold(), *_memory()]
+    lines = [INTRO, *_setting(), *_bundled(), *_propagated(), *_small(), *_cold(), *_memory()]
     text = "\n".join(lines) + "\n"
     print(text)
     if len(sys.argv) > 1:
@@ -34,17 +36,24 @@ def main() -> None:
 
 
 def _setting() -> list[str]:
-    import captum
-
-    parts = {"python": platform.python_version(), "torch": torch.__version__, "captum": captum.__version__}
+    parts = {"python": platform.python_version(), "torch": torch.__version__}
+    parts |= {name: version(name) for name in ("captum", "grad-cam", "zennit", "shap")}
     parts["machine"] = f"{platform.machine()}, {torch.get_num_threads()} threads, no accelerator"
     return ["; ".join(f"{k} {v}" for k, v in parts.items()) + ".", ""]
 
 
 def _bundled() -> list[str]:
-    lines = ["## The bundled model (EfficientNet-Lite0, 224 × 224), warm", ""]
+    return _table("The bundled model (EfficientNet-Lite0, 224 × 224), warm", bundled())
+
+
+def _propagated() -> list[str]:
+    return _table("Propagation and masked maps, the bundled model, warm", propagated())
+
+
+def _table(title: str, cases: list[Case]) -> list[str]:
+    lines = [f"## {title}", ""]
     lines += ["| what | ours, ms | peer | peer, ms | ratio | aim | |", "|---|--:|---|--:|--:|--:|---|"]
-    for case in bundled():
+    for case in cases:
         peers = {name: work for name, (work, _) in case.peers.items()}
         timing = interleaved({"ours": case.ours, **peers}, repeat=case.repeat)
         for name, (_, aim) in case.peers.items():

@@ -46,7 +46,7 @@ def bundled() -> list[Case]:
 
     handle = pellucid.load("efficientnet_lite0")
     net = handle.module
-    one, three, eight = (_photos(handle, n) for n in (1, 3, 8))
+    one, three, eight = (photos(handle, n) for n in (1, 3, 8))
     site = net.get_submodule(SITE)
     saliency, product, guided = ca.Saliency(net), ca.InputXGradient(net), ca.GuidedBackprop(net)
     paths, noise, cam = ca.IntegratedGradients(net), ca.NoiseTunnel(ca.Saliency(net)), ca.LayerGradCam(net, site)
@@ -227,7 +227,7 @@ def small() -> tuple[dict[str, Work], str]:
     }, "two-layer MNIST CNN, batch 1"
 
 
-def _photos(handle: pellucid.api.TorchModel, count: int) -> Tensor:
+def photos(handle: pellucid.api.TorchModel, count: int) -> Tensor:
     """Rows of the two sample photos and their mirrored and shifted copies."""
     x = handle.preprocess.rows(pellucid.zoo.sample_photos())
     many = torch.cat([x, x.flip(3), x.roll(20, 2), x.roll(-20, 3)])

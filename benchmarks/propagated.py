@@ -1,0 +1,150 @@
+"""Propagation and the masked and ablated maps beside their peers, on the bundled model, one row."""
+
+from __future__ import annotations
+
+import time
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+import pellucid
+from benchmarks.cases import CLASS, SITE, Case, Work, photos
+from pellucid.methods.cam_ablation import AblationCAM
+from pellucid.methods.cam_masked import ScoreCAM
+from pellucid.methods.deep_lift import DeepLift
+from pellucid.methods.full_grad import FullGrad
+from pellucid.methods.lrp import LRP
+
+
+def propagated() -> list[Case]:
+    """LRP beside zennit, DeepLIFT beside Captum and shap, Score-CAM, Ablation-CAM and FullGrad beside grad-cam."""
+    import captum.attr as ca
+    from pytorch_grad_cam import FullGrad as PeerFullGrad
+    from pytorch_grad_cam import ScoreCAM as PeerScoreCAM
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+    from zennit.composites import EpsilonGammaBox, EpsilonPlus, EpsilonPlusFlat
+
+    handle = pellucid.load("efficientnet_lite0")
+    net = handle.module
+    one, eight = photos(handle, 1), photos(handle, 8)
+    low, high = (handle.preprocess.to_rows(torch.full_like(one, v)) for v in (0.0, 1.0))
+    site = net.get_submodule(SITE)
+    lift = ca.DeepLift(net)
+    score, full = PeerScoreCAM(model=net, target_layers=[site]), PeerFullGrad(model=net, target_layers=[])
+    wanted = [ClassifierOutputTarget(CLASS)]
+
+    def ours(x: Tensor, *methods: object) -> Work:
+        return lambda: pellucid.explain(handle, x, methods, target=CLASS, output="logit")
+
+    def zennit(composite: object, x: Tensor) -> Work:
+        return lambda: _zennit(net, composite, x)
+
+    def plain(x: Tensor) -> Work:
+        return lambda: [_gradient(net, x)]
+
+    def forwards() -> None:
+        with torch.no_grad():
+            for _ in range(15):
+                net(one)
+
+    pass_name, note = "plain forward + backward", "the floor in units of one pass"
+    return [
+        Case(
+            "LRP EpsilonPlusFlat, 1 row",
+            ours(one, LRP(composite="epsilon_plus_flat")),
+            {"zennit": (zennit(EpsilonPlusFlat(), one), 0.6), pass_name: (plain(one), None)},
+            7,
+            note,
+        ),
+        Case(
+            "LRP EpsilonPlusFlat, 8 rows",
+            ours(eight, LRP(composite="epsilon_plus_flat")),
+            {"zennit": (zennit(EpsilonPlusFlat(), eight), 0.6)},
+            3,
+        ),
+        Case(
+            "LRP EpsilonPlus, 1 row",
+            ours(one, LRP(composite="epsilon_plus")),
+            {"zennit": (zennit(EpsilonPlus(), one), 0.6)},
+            5,
+        ),
+        Case(
+            "LRP EpsilonGammaBox, 1 row",
+            ours(one, LRP(composite="epsilon_gamma_box")),
+            {
+                "zennit": (zennit(EpsilonGammaBox(low=low, high=high), one), 0.6),
+                pass_name: (plain(one), None),
+            },
+            5,
+        ),
+        Case(
+            "DeepLIFT, 1 row",
+            ours(one, DeepLift(baseline="zero")),
+            {
+                "Captum": (lambda: lift.attribute(one, target=CLASS), 0.6),
+                "shap DeepExplainer": (lambda: _shap(net, one), None),
+                pass_name: (plain(one), None),
+            },
+            7,
+            "both peers are wrong here: they know no ReLU6",
+        ),
+        Case(
+            "DeepLIFT, 8 rows",
+            ours(eight, DeepLift(baseline="zero")),
+            {"Captum": (lambda: lift.attribute(eight, target=CLASS), 0.6)},
+            3,
+            "as above",
+        ),
+        Case(
+            "Score-CAM, 1,280 channels",
+            ours(one, ScoreCAM(at=SITE)),
+            {"pytorch-grad-cam": (lambda: score(input_tensor=one, targets=wanted), 0.7)},
+            1,
+        ),
+        Case(
+            "Ablation-CAM, 1,280 channels",
+            ours(one, AblationCAM(at=SITE)),
+            {"15 plain forward passes": (forwards, 1.0)},
+            5,
+            f"pytorch-grad-cam takes {_ablated(net, site, one):.0f} s",
+        ),
+        Case(
+            "FullGrad, 1 row",
+            ours(one, FullGrad()),
+            {"pytorch-grad-cam": (lambda: full(input_tensor=one, targets=wanted), None)},
+            3,
+        ),
+    ]
+
+
+def _gradient(net: nn.Module, x: Tensor) -> Tensor:
+    leaf = x.clone().requires_grad_()
+    return torch.autograd.grad(net(leaf)[:, CLASS].sum(), leaf)[0]
+
+
+def _zennit(net: nn.Module, composite: object, x: Tensor) -> Tensor:
+    leaf = x.clone().requires_grad_()
+    with composite.context(net) as modified:  # pyright: ignore[reportAttributeAccessIssue]
+        out = modified(leaf)
+        start = torch.zeros_like(out)
+        start[:, CLASS] = out[:, CLASS].detach()
+        return torch.autograd.grad(out, leaf, start)[0]
+
+
+def _shap(net: nn.Module, x: Tensor) -> None:
+    import shap
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns of modules that it does not know
+        shap.DeepExplainer(net, torch.zeros_like(x)).shap_values(x, ranked_outputs=1, check_additivity=False)
+
+
+def _ablated(net: nn.Module, site: nn.Module, x: Tensor) -> float:
+    """Seconds that pytorch-grad-cam takes once: too long to be repeated."""
+    from pytorch_grad_cam import AblationCAM as PeerAblationCAM
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    start = time.perf_counter()
+    PeerAblationCAM(model=net, target_layers=[site])(input_tensor=x, targets=[ClassifierOutputTarget(CLASS)])
+    return time.perf_counter() - start
