@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -89,15 +90,19 @@ class Sites:
         return found
 
     def streams(self) -> tuple[Site, ...]:
-        """The candidates among which `auto` chooses: among tokens, only those of the residual stream's width."""
+        """The candidates among which `auto` chooses: among tokens, those of the last grid in the residual stream's width.
+
+        Most layers have that width; only perceptrons, projections and merged patches have others.
+        """
         sites = [site for site, _ in self.candidates()]
         if not sites:
             raise SiteError(
                 "no layer of the model has height and width", "a feature map", "choose one: at='layer name'"
             )
         if self.plan(sites[-1]).kind == "tokens":
-            tokens = [site for site in sites if self.plan(site).kind == "tokens"]
-            width = self.shape(tokens[0])[0]
+            last = self.plan(sites[-1]).grid
+            tokens = [s for s in sites if self.plan(s).kind == "tokens" and self.plan(s).grid == last]
+            width = Counter(self.shape(site)[0] for site in tokens).most_common(1)[0][0]
             sites = [site for site in tokens if self.shape(site)[0] == width]
         return tuple(sites)
 

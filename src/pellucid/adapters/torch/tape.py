@@ -40,6 +40,7 @@ class Tape:
         self.raw: dict[Site, Tensor] = {}
         self.wide = 0
         self._source: Tensor | None = None
+        self._handed: list[Tensor] = []
 
     @contextmanager
     def on(self, net: nn.Module) -> Generator[None]:
@@ -91,9 +92,12 @@ class Tape:
             tensor = tensor.clone() if tensor.is_leaf else tensor
             tensor.register_hook(self._changed(where.signal, plan))
         if site in self.lane.sites:
+            if any(tensor is handed for handed in self._handed):
+                tensor = tensor.clone()  # an outer layer that hands on an inner one's output is a site of its own
             self.raw[site] = tensor
             self.seen[site] = plan.take(tensor)
             tensor = tensor.clone()  # what is recorded must not be overwritten by an operator in place
+            self._handed.append(tensor)
         if where.edit is not None and where.edit.source == site:
             self._source, tensor = tensor, tensor.clone()
         return tensor

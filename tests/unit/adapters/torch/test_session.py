@@ -233,6 +233,21 @@ def test_channels_last_is_understood_in_swin_and_convnext() -> None:
     assert auto(convnext, 64) == "norm_pre"
 
 
+def test_transformers_with_stages_are_read_in_the_last_stage() -> None:
+    timm, hub = pytest.importorskip("timm"), pytest.importorskip("transformers")
+    coat = timm.create_model("coat_lite_tiny", img_size=64, num_classes=5)
+    assert str(auto(coat, 64)).startswith("serial_blocks4.1.norm")
+    config = hub.SwinConfig(image_size=32, embed_dim=8, depths=[1, 1], num_heads=[1, 2], window_size=4)
+    assert auto(hub.SwinForImageClassification(config), 32) == "swin.layernorm"
+
+
+def test_a_layer_whose_output_is_handed_on_but_not_read_is_not_chosen() -> None:
+    """The model around the encoder gives a map too, but the head reads the pooled vector beside it."""
+    hub = pytest.importorskip("transformers")
+    config = hub.ConvNextConfig(hidden_sizes=[8, 8, 8, 8], depths=[1, 1, 1, 1])
+    assert auto(hub.ConvNextForImageClassification(config), 64) == "convnext.encoder"
+
+
 def test_tokens_are_answered_as_a_map_that_is_not_square() -> None:
     timm = pytest.importorskip("timm")
     vit = timm.create_model("vit_tiny_patch16_224", img_size=(32, 64), depth=2, embed_dim=16, num_heads=2).eval()
