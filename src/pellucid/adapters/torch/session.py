@@ -143,7 +143,7 @@ class TorchSession:
             return self.most_rows
         largest = self.ready.facts.bytes_largest
         if self._tailed(lane):
-            largest = self._behind(lane.where.edit.site)  # pyright: ignore[reportOptionalMemberAccess]
+            largest = 0  # fresh blocks of memory cost less than one more pass up to the site
         return self.ready.budget.rows(self.bytes(lane), largest, lane.backward)
 
     def bytes(self, lane: Lane) -> int:
@@ -212,9 +212,8 @@ class TorchSession:
     def _behind(self, site: Site) -> int:
         """Bytes of the largest activation of one row at or behind a site."""
         facts = self.ready.facts
-        finished = list(dict.fromkeys(name for name, _ in facts.order))
-        behind = set(finished[finished.index(site.name) :])
-        sizes = [_size(shape) for layer in facts.layers if layer.name in behind for shape in layer.shapes]
+        order, shapes = list(facts.order), {layer.name: layer.shapes for layer in facts.layers}
+        sizes = [_size(shapes[name][call]) for name, call in order[order.index((site.name, site.call or 0)) :]]
         return self.ready.budget.dtype.itemsize * max(sizes)
 
     def _scored(self, lane: Lane, x: Tensor, tape: Tape) -> Tensor:

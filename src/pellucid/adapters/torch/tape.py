@@ -107,7 +107,9 @@ class Tape:
             return plan.put(tensor, edit.change(plan.take(tensor), self.rows.k(), self.rows.b)).clone()
         self.wide = len(self.tail.k)
         tensor = tensor.expand(self.wide, *tensor.shape[1:])
-        return plan.put(tensor, edit.change(plan.take(tensor), self.tail.k, self.tail.b)).clone()
+        edited = plan.put(tensor, edit.change(plan.take(tensor), self.tail.k, self.tail.b))
+        own = edited.untyped_storage().data_ptr() != tensor.untyped_storage().data_ptr()
+        return edited if own else edited.clone()
 
     def _changed(self, signal: Edit, plan: Plan) -> Callable[[Tensor], Tensor]:
         k, b = self.rows.k(), self.rows.b
@@ -122,17 +124,28 @@ def touched(lane: Lane) -> tuple[Site, ...]:
 
 
 class _Widened(TorchFunctionMode):
-    """Behind the edited site, what was made before it is repeated where it is joined with the many rows."""
+    """Behind the edited site, what was made before it is repeated where it is joined with the many rows.
+
+    Models that noted the size of their batch before the site (`x.view(batch, -1)`) are given the many there.
+    """
 
     def __init__(self, tape: Tape) -> None:
         super().__init__()
         self.tape = tape
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if self.tape.wide > 1 and func in _JOINS and args:
-            many = self.tape.wide
+        many = self.tape.wide
+        if many > 1 and args and func in _JOINS:
             args = ([t.expand(many, *t.shape[1:]) if t.ndim and len(t) == 1 else t for t in args[0]], *args[1:])
+        if many > 1 and len(args) > 1 and func in _SHAPES and self._rows(args[0]):
+            sizes = tuple(args[1]) if isinstance(args[1], (tuple, list)) else args[1:]
+            args = (args[0], (many, *sizes[1:]) if sizes[0] == 1 else sizes)
         return func(*args, **(kwargs or {}))
+
+    def _rows(self, tensor: Tensor) -> bool:
+        """Whether a tensor holds the many rows; weights, which may be as many, were not made in this pass."""
+        return tensor.is_inference() and tensor.ndim > 0 and len(tensor) == self.tape.wide
 
 
 _JOINS = (torch.cat, torch.concat, torch.stack)
+_SHAPES = (torch.Tensor.view, torch.Tensor.reshape, torch.reshape)
