@@ -55,7 +55,8 @@ def without(which: Tensor) -> Any:
     """The change of an activation that sets channel which[b, k] of the row with numbers b and k to zero."""
 
     def change(act: Tensor, k: Tensor, b: Tensor) -> Tensor:
-        here = torch.arange(act.shape[1], device=act.device) == which.to(act.device)[b, k][:, None]
-        return act.masked_fill(here.view(*here.shape, *(1,) * (act.ndim - 2)), 0)
+        out = act.clone()
+        out[torch.arange(len(out), device=out.device), which[b, k]] = 0
+        return out
 
     return change
