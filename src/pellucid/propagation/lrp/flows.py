@@ -135,7 +135,7 @@ def dealt(inputs: tuple[Tensor, ...], r: Tensor, among: tuple[int, ...]) -> Sign
 
 @dataclass(frozen=True, slots=True)
 class Quotient(ShapeRule):
-    """The numerator takes all; a denominator only where the numerator is a constant    [ali2022xai, achtibat2024attnlrp]
+    """The numerator takes all; a denominator only where the numerator is constant    [ali2022xai, achtibat2024attnlrp]
 
     The denominator is a scale, such as the length of a vector or a sum of weights, and held constant.
     """

@@ -7,7 +7,7 @@ runs the layer again with weights of its own. Where no input is negative, the pa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import torch
@@ -80,9 +80,11 @@ class ZPlus(LayerRule):
     """R_i = Σ_j (a_i w_ij)⁺ R_j / z⁺_j,  z⁺_j = Σ_i (a_i w_ij)⁺ + b⁺_j    [montavon2017explaining, z⁺-rule]
 
     stabilizer  ε
+    bias        whether the bias takes part; excitation backprop [zhang2016excitation] leaves it out
     """
 
     stabilizer: float = STABILIZER
+    bias: bool = True
 
     def __post_init__(self) -> None:
         check("stabilizer", self.stabilizer)
@@ -90,11 +92,12 @@ class ZPlus(LayerRule):
     @property
     def name(self) -> str:
         """The words in the audit."""
-        return "z-plus"
+        return "z-plus" if self.bias else "z-plus, no bias"
 
     def back(self, call: Call, kept: tuple[Tensor, ...], *upstream: Tensor) -> Signals:
         """a⁺ · W⁺ᵀ s + a⁻ · W⁻ᵀ s,  s = R / z⁺."""
         view = linear(call, kept)
+        view = view if self.bias else replace(view, b=None)
         up, down = parts(call, view)
         s = over(upstream[0], supporting(view, up, down), self.stabilizer)
         return signals(call, view, len(kept), shared(view, s, up, down), share(call, view.b, s, above))
