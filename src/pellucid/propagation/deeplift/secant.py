@@ -1,0 +1,169 @@
+"""Functions of one number between two ends: the multiplier that carries the whole change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pellucid.core.errors import RuleError
+from pellucid.propagation.operators import Kind
+from pellucid.propagation.rules import Call, Rule
+
+Function = Callable[[Tensor], Tensor]
+Signals = tuple[Tensor | None, ...]
+
+_BY_SIGN: Final = frozenset(("where", "mul", "masked_fill", "setitem", "maximum"))
+"""Rectifiers written with a mask or a zero: each is max(x, 0), whatever the mask was made of."""
+
+_STRAIGHT: Final = frozenset(("relu", "relu6", "hardtanh", "clamp", "threshold", "leaky_relu", "prelu", "rrelu"))
+"""Rectifiers made of straight pieces: their quotients are never drowned by rounding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rescale(Rule):
+    """m_in = Δf / Δx · m_out for a function f of every single number    [shrikumar2017learning, sec. 3.5.1]"""
+
+    @property
+    def name(self) -> str:
+        """The word in the audit."""
+        return "rescale"
+
+    def serves(self, call: Call) -> bool:
+        """Raises RuleError where two inputs change at once."""
+        if sum(call.tracked) > 1 and call.place.kind is Kind.ELEMENTWISE:
+            raise refusal(call, "has two arguments that depend on the input", "write it with exp, log and products")
+        return True
+
+    def keep(self, call: Call, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The multiplier itself: nothing that the model does later can change it."""
+        index = subject(call)
+        x, r = ends(call, inputs, index)
+        m = secant(Curve.of(call, inputs, index), x, r)
+        if m.shape != x.shape:
+            raise refusal(call, "has constants that enlarge its input", "expand the input before")
+        return (m,)
+
+    def back(self, call: Call, kept: tuple[Tensor, ...], *upstream: Tensor) -> Signals:
+        """Δf / Δx · m_out."""
+        return at_input(subject(call), kept[0] * upstream[0])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """A call as a function of one of its inputs.
+
+    value     f, elementwise; overwrites nothing
+    slope     f′; where a rectifier bends, the smaller one
+    straight  whether f is made of straight pieces
+    alone     whether f needs no other tensor, so that it can be had at some elements only
+    """
+
+    value: Function
+    slope: Function
+    straight: bool
+    alone: bool
+
+    @staticmethod
+    def of(call: Call, inputs: tuple[Tensor, ...], index: int) -> Curve:
+        """The curve of input `index`."""
+        name, rectifier = call.operator.name, call.place.kind is Kind.RECTIFIER
+        if rectifier and name in _BY_SIGN:
+            return Curve(F.relu, lambda x: (x > 0).to(x.dtype), True, True)
+
+        def value(x: Tensor) -> Tensor:
+            return call.run(put(x.clone() if call.inplace else x))
+
+        def put(x: Tensor) -> tuple[Tensor, ...]:
+            return tuple(x if i == index else tensor for i, tensor in enumerate(inputs))
+
+        def derivative(x: Tensor) -> Tensor:
+            with torch.enable_grad():
+                leaf = x.detach().requires_grad_()
+                return torch.autograd.grad(value(leaf).sum(), leaf)[0]
+
+        if rectifier:
+            return Curve(value, lambda x: call.slope(put(x)).to(x.dtype), name in _STRAIGHT, False)
+        return Curve(value, derivative, False, len(inputs) == 1)
+
+
+def secant(f: Curve, x: Tensor, r: Tensor) -> Tensor:
+    """m = (f(x) − f(r)) / (x − r)    [shrikumar2017learning, eq. 11]
+
+    Where x and r are so close that rounding would drown the quotient, f′ at their midpoint is taken if it carries the
+    same change; across a bend or a jump it does not, and the quotient stays. So m · (x − r) is the change to rounding.
+
+    x, r: the two ends, r broadcast against x.
+    """
+    y, y0 = f.value(x), f.value(r)
+    change, way = y - y0, x - r
+    m = change / way
+    if f.straight:
+        same = way == 0
+        return torch.where(same, f.slope(x), m) if bool(same.any()) else m
+    eps = torch.finfo(m.dtype).eps
+    close = way.abs() <= eps**0.5
+    if not bool(close.any()):
+        return m
+    middle = _where(f, (x + r) / 2, close)
+    fits = (middle * way - change).abs() <= 4 * eps * (y.abs() + y0.abs())
+    return torch.where(close & fits | (way == 0), middle, m)
+
+
+def _where(f: Curve, x: Tensor, close: Tensor) -> Tensor:
+    """f′(x) at the places that are asked for."""
+    if not f.alone:
+        return f.slope(x)
+    slope = torch.zeros_like(x)
+    slope[close] = f.slope(x[close])
+    return slope
+
+
+def subject(call: Call) -> int:
+    """The one input that the signal flows to."""
+    return call.subject if call.place.kind is Kind.RECTIFIER else call.tracked.index(True)
+
+
+class Unlike(RuleError):
+    """The pass of the reference has tensors of other shapes, that cannot be compared row by row."""
+
+
+def ends(call: Call, inputs: tuple[Tensor, ...], index: int) -> tuple[Tensor, Tensor]:
+    """One input in this pass and in that of the reference, which may be one row for all."""
+    if call.reference is None:
+        raise refusal(call, "has no reference to be compared with", "run the reference first, and hand it on")
+    x, r = inputs[index].detach(), call.reference[0][index]
+    if x.shape != r.shape and not (x.ndim == r.ndim > 0 and len(r) == 1 and x.shape[1:] == r.shape[1:]):
+        raise Unlike(
+            f"{call.operator.name} in layer {call.place.layer!r} has an input of shape {tuple(x.shape)}, and "
+            f"{tuple(r.shape)} for the reference",
+            "the same shape for both",
+            "give a reference for every row",
+        )
+    return x, r
+
+
+def refusal(call: Call, why: str, do: str) -> RuleError:
+    """A call that DeepLIFT has no multiplier for."""
+    where = f"in layer {call.place.layer!r}" if call.place.layer else "in the model itself"
+    return RuleError(f"{call.operator.name} {where} {why}", "operators whose change can be shared out exactly", do)
+
+
+def mean(call: Call, inputs: tuple[Tensor, ...], index: int) -> Tensor:
+    """The mean of an input's two ends."""
+    x, r = ends(call, inputs, index)
+    return (x + r) / 2
+
+
+def at_input(index: int, signal: Tensor) -> Signals:
+    """The signals of all inputs, where only one has any."""
+    return (*(None for _ in range(index)), signal)
+
+
+def shaped(x: Tensor) -> Tensor:
+    """A tensor that has x's shape and no memory."""
+    return x.new_zeros(()).expand(x.shape)
