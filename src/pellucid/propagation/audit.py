@@ -129,12 +129,17 @@ class Audit:
             (str(i), e.operator, e.layer or "(model)", str(e.call), e.rule, _ran(e.runs))
             for i, e in enumerate(self.entries, 1)
         ]
-        widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (head, *rows)]
         ran = sum(entry.ran for entry in self.served)
-        total = f"{self.rules}: {ran} of {len(self.served)} served calls ran in the backward pass"
-        return "\n".join([line.rstrip() for line in lines] + [total])
+        served = f"{self.rules}: {ran} of {len(self.served)} served calls ran in the backward pass"
+        return f"{tabulated(head, rows)}\n{served}"
 
 
 def _ran(runs: int) -> str:
     return "no" if runs == 0 else "yes" if runs == 1 else f"yes, {runs} times"
+
+
+def tabulated(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns side by side, each as wide as its longest word."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    lines = ("  ".join(map(str.ljust, row, widths)) for row in (head, *rows))
+    return "\n".join(line.rstrip() for line in lines)

@@ -26,7 +26,7 @@ from pellucid.propagation.operators import READS, Kind, Operator, operator_of, o
 from pellucid.propagation.rectifiers import Signs
 from pellucid.propagation.reference import Reference, Taking
 from pellucid.propagation.ruled import Ruled
-from pellucid.propagation.rules import Call, Place, Refused, Rule, RuleSet, taken_apart
+from pellucid.propagation.rules import Call, Place, Refused, Rule, RuleSet, Unruled, taken_apart
 from pellucid.propagation.tensors import (
     Flow,
     as_named,
@@ -149,7 +149,7 @@ class Intercept(TorchFunctionMode):
         if operator.inplace or overwrites(func, args, kwargs):
             operator = operator if operator.inplace else overwriting(operator)
             self._keeper.overwriting(args[0])
-        if rule is None or isinstance(rule, Refused):
+        if rule is None or isinstance(rule, Refused | Unruled):
             return self._noted(func, operator, place, args, kwargs, rule)
         return self._ruled(func, operator, place, rule, subject, args, kwargs)
 
@@ -246,6 +246,8 @@ class Intercept(TorchFunctionMode):
             rule = self._merged(call, rule, met, args, kwargs)
             self._merging.read(inputs)
         output = Ruled.apply(call, rule, met, self._keeper, *inputs)
+        if nodes_of(output):
+            self._count_in(place)
         if type(output) is tuple:
             output = as_named(func, output)
         if self._merging is not None:
@@ -288,7 +290,7 @@ class Intercept(TorchFunctionMode):
         place: Place,
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
-        refused: Refused | None = None,
+        left: Refused | Unruled | None = None,
     ) -> Any:
         """A call left to torch; with a refusal, a signal that comes back to it raises."""
         before = sequence_number()
@@ -301,10 +303,11 @@ class Intercept(TorchFunctionMode):
         self._refuse_checkpoint()
         after = sequence_number()
         self._native.append((before, after))
-        met = self._meet(place, label(operator.kind, kwargs) if refused is None else refused.name, served=False)
-        for node in nodes[:1] if refused is None else nodes:
-            node.register_hook(met if refused is None else refused.raising(place, self.rules.name))
-        if self.manner.full and refused is None and after - before == 1:
+        met = self._meet(place, label(place.kind, kwargs) if left is None else left.name, served=False)
+        self._count_in(place)
+        for node in nodes if isinstance(left, Refused) else nodes[:1]:
+            node.register_hook(left.raising(place, self.rules.name) if isinstance(left, Refused) else met)
+        if self.manner.full and after - before == 1:
             nodes[0].register_hook(met.moved)
         self._follow_native(operator, args, kwargs, output)
         return output
@@ -319,14 +322,17 @@ class Intercept(TorchFunctionMode):
             self._gates.made(operator, args, kwargs, output)
 
     def _meet(self, place: Place, rule: str, *, served: bool) -> Met:
-        counted = (place.operator, place.kind, place.layer)
-        self._count[counted] = place.call
-        self._places.append(place)
-        met = self._met.get((*counted, place.call))
+        counted = (place.operator, place.kind, place.layer, place.call)
+        met = self._met.get(counted)
         if met is None:
             met = Met(place.operator, place.kind, place.layer, place.call, rule, served)
-            self._met[(*counted, place.call)] = met
+            self._met[counted] = met
         return met
+
+    def _count_in(self, place: Place) -> None:
+        """A signal can come back through this call."""
+        self._count[place.operator, place.kind, place.layer] = place.call
+        self._places.append(place)
 
     def _begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         self._forget()

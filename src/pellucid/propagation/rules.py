@@ -162,6 +162,16 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class Unruled(Rule):
+    """For operators that a set of rules does not know: their plain gradient, which the audit shows."""
+
+    @property
+    def name(self) -> str:
+        """The words in the audit."""
+        return "no rule: plain gradient"
+
+
+@dataclass(frozen=True, slots=True)
 class Refused(Rule):
     """For operators that a set of rules does not know: the call runs, but a signal that comes back to it raises.
 
