@@ -28,6 +28,7 @@ from pellucid.core.site import AUTO, Attention, Site
 from pellucid.core.target import Labels
 from pellucid.engine.run import no_room, out_of_memory
 from pellucid.propagation import Intercept
+from pellucid.propagation.deeplift import Unlike
 
 
 @dataclass(slots=True, eq=False)
@@ -52,6 +53,8 @@ class Ready:
     """The attentions, once somebody has asked for them."""
     tails: dict[Site, bool] = field(default_factory=dict)
     """Whether re-running only what lies behind a site was seen to give the same; sites not yet tried are missing."""
+    unlike: set[Any] = field(default_factory=set)
+    """(module, rule) where one reference row cannot stand for several."""
 
 
 class TorchSession:
@@ -150,6 +153,8 @@ class TorchSession:
         facts = self.ready.facts
         if self._tailed(lane):
             return 4 * self._behind(lane.where.edit.site)  # pyright: ignore[reportOptionalMemberAccess]
+        if lane.where.against is not None:
+            return 2 * facts.bytes_all  # what is kept of the references, and of the rows
         if lane.gradient:
             return facts.bytes_all * 3 // 4 if self.ready.folded else facts.bytes_all  # folded norms keep nothing
         return 4 * facts.bytes_largest + sum(4 * _size(self.site_shape(s)) for s in lane.sites)
@@ -182,15 +187,47 @@ class TorchSession:
         rule: Any = where.rule
         seen_before = not rule.manner.named and (net, rule) in self.ready.audits  # then passes without names are enough
         try:
-            return self._differentiated(net, rows, lane, Intercept(net, rule, names=not seen_before))
+            return self._ruled(net, rows, lane, names=not seen_before)
+        except Unlike:
+            if (net, rule) in self.ready.unlike:
+                raise
+            self.ready.unlike.add((net, rule))
+            return self.run(rows, lane)
         except RuleError:
             if not seen_before:
                 raise
-            return self._differentiated(net, rows, lane, Intercept(net, rule))  # for a message that names the layer
+            return self._ruled(net, rows, lane, names=True)  # for a message that names the layer
+
+    def _ruled(self, net: nn.Module, rows: Rows, lane: Lane, names: bool) -> Answer:
+        rule: Any = lane.where.rule
+        if not rule.manner.pairs:
+            return self._differentiated(net, rows, lane, Intercept(net, rule, names=names))
+        if rows.start is None or lane.where.into is not None or lane.where.edit is not None:
+            raise RuleError(
+                f"{rule.name} shares out the change of an output, and asked is for another number",
+                "a class's output before the softmax, or the difference of two",
+                "leave output at 'logit', and at a layer give the layer as `at`",
+            )
+        before = Intercept(net, rule, names=names)
+        with torch.enable_grad(), before:
+            leaf = self._references(rows, lane).clone().requires_grad_(lane.gradient)
+            out = self._forward(net, leaf * 1, Tape(self.sites, lane, rows, leaf)).detach()
+        answer = self._differentiated(net, rows, lane, Intercept(net, rule, names=names, against=before.reference))
+        answer.whole = rows.count + len(leaf)
+        answer.beside = None if rows.beside is None else rows.beside(out.expand(rows.count, -1))
+        return answer
+
+    def _references(self, rows: Rows, lane: Lane) -> Tensor:
+        """The reference of every row; the only one where all are equal, and the model keeps rows apart."""
+        against = rows.build() if rows.against is None else rows.against()
+        one = (self._net(lane), lane.where.rule) not in self.ready.unlike and bool((against == against[:1]).all())
+        return (against[:1] if one else against).detach()
 
     # -- tails -----------------------------------------------------------------------------------------------
 
     def whole(self, rows: Rows, lane: Lane) -> int:
+        if rows.against is not None:
+            return rows.count + len(self._references(rows, lane))
         if rows.narrow is None or not self._tailed(lane):
             return rows.count
         return len(torch.unique(rows.b))
@@ -202,8 +239,8 @@ class TorchSession:
         site = lane.where.edit.site
         if site not in self.ready.tails:
             with torch.inference_mode():
-                why = parted(site, self._blank() + 0.1, self.sites, self._scored)
-            self.verification += 3
+                why, ran = parted(site, self._blank() + 0.1, self.sites, self._scored)
+            self.verification += ran
             self.ready.tails[site] = not why
             if why:
                 self._decisions.append(f"layer {site}: edits run the whole model (behind the layer alone: {why})")
@@ -241,7 +278,7 @@ class TorchSession:
             audit = seen.audit
             met = Counter(f"{entry.operator} in {entry.layer or 'the model'}" for entry in audit.unruled)
             kept = f"; no rule for {', '.join(list(met)[:6])}: plain gradient there" if met else ""
-            self.ready.audits[key] = f"{audit.rules}: {len(audit.served)} rectifiers follow the rule{kept}"
+            self.ready.audits[key] = f"{audit.rules}: {len(audit.served)} operators follow the rule{kept}"
         self._decisions.append(self.ready.audits[key])
 
     def _forward(self, net: nn.Module, x: Tensor, tape: Tape) -> Tensor:
