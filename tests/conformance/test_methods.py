@@ -96,6 +96,8 @@ def test_no_method_refuses_a_model_that_it_can_explain(name: str) -> None:
         wanted = {model for model in wanted if tiny.ZOO[model].site is not None}
     if cls.about.family == "transformer":
         wanted = {"vit"}
+    if name == "cam":
+        wanted -= {"smooth", "vit", "tied", "parametrised"}  # no layer of theirs is averaged
     if name in ("guided_backprop", "deconvnet"):
         wanted &= set(tiny.names(having="relu"))
     if name == "guided_grad_cam":
@@ -110,6 +112,8 @@ def test_no_method_refuses_a_model_that_it_can_explain(name: str) -> None:
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_spelling_does_not_matter(name: str, group: str) -> None:
     """The same weights as modules, functions, in place, shared: the same map, also for rules and maps of layers."""
+    if name == "cam":
+        pytest.skip("the layer that is averaged is no module in every spelling")
     method = lighter(example(name))
     first = tiny.make(tiny.names(group=group)[0])
     if refusal(method, first):

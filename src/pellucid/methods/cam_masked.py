@@ -22,7 +22,7 @@ from pellucid.ops.shown import Shown
 NEEDS = (Can.GRADIENT, Can.SITES)
 
 
-@method(kind=Kind.CAM, title="Score-CAM", cite="wang2020score", needs=NEEDS, family="cam_masked")
+@method(kind=Kind.CAM, title="Score-CAM", cite="wang2020score", needs=NEEDS, family="cam")
 class ScoreCAM:
     """L = relu(Σ_k w_k A_k),  w = softmax_k(s(x ⊙ u(A_k)) − s(fill))    [Wang et al. 2020, algorithm 1]
 
@@ -46,7 +46,7 @@ class ScoreCAM:
         return await _explained(q, self, (1.0,))
 
 
-@method(kind=Kind.CAM, title="SS-CAM", cite="wang2020sscam", needs=NEEDS, family="cam_masked")
+@method(kind=Kind.CAM, title="SS-CAM", cite="wang2020sscam", needs=NEEDS, family="cam")
 class SSCAM:
     """L = relu(Σ_k w_k A_k),  w = softmax_k(E[s(x ⊙ (u(A_k) + ε))]),  ε ~ N(0, σ²)    [Wang et al. 2020, SS-CAM type 1]
 
@@ -70,7 +70,7 @@ class SSCAM:
         return await _explained(q, self, (1.0,) * self.samples, self.std, self.seed)
 
 
-@method(kind=Kind.CAM, title="IS-CAM", cite="naidu2020iscam", needs=NEEDS, family="cam_masked")
+@method(kind=Kind.CAM, title="IS-CAM", cite="naidu2020iscam", needs=NEEDS, family="cam")
 class ISCAM:
     """L = relu(Σ_k w_k A_k),  w = softmax_k((1/N) Σ_j s(x ⊙ (j/N) u(A_k))),  j = 1 … N    [after Naidu et al. 2020]
 
