@@ -354,7 +354,10 @@ class Answer:
     slopes: dict[Site, Tensor] = field(default_factory=dict)
     """[graded, n, ...]"""
     whole: int | None = None
-    """Rows that ran through the whole model, when not all did: the others ran only what lies behind an edited site."""
+    """Rows that ran through the whole model, when not all did and no others: only what lies behind an edited site ran
+    for the others; reference rows count too."""
+    beside: Tensor | None = None
+    """Scores of the reference rows, [t, n]."""
 
 
 @dataclass(slots=True, eq=False)
@@ -382,6 +385,8 @@ class Rows:
     narrow: Callable[[], tuple[Tensor, Tensor]] | None = None
     """Where rows with the same b are equal: one row for each b, and its number. What lies before an edited site need
     run only once for each."""
+    beside: Callable[[Tensor], Tensor] | None = None
+    """Raw outputs of the reference rows -> their scores [t, count], once `objective` has been called."""
 
 
 class Session(Protocol):
@@ -430,7 +435,7 @@ class Session(Protocol):
         ...
 
     def whole(self, rows: Rows, lane: Lane) -> int:
-        """How many of the rows would run through the whole model, the others only behind an edited site."""
+        """How many rows would run through the whole model: those not only behind an edited site, and references."""
         ...
 
     @property

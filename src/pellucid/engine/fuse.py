@@ -46,6 +46,8 @@ class Group:
     takers: list[Taker] = field(default_factory=list)
     anchor: bool = False
     """Holds the clean rows from which targets are resolved."""
+    beside: list[Taker] = field(default_factory=list)
+    """Who wants the scores of the reference rows."""
 
     def lane(self) -> Lane:
         slopes = [t.site for t in self.takers if t.what is What.SITE and t.site is not None]
@@ -60,7 +62,7 @@ class Group:
     def picks(self) -> tuple[tuple[Pick, ...], int]:
         """What is explained here, those whose gradient is wanted first, and the number of those."""
         graded = dict.fromkeys(p for t in self.takers if t.what in (What.GRADIENT, What.SITE) for p in t.picks)
-        scored = dict.fromkeys(p for t in self.takers if t.what is What.SCORE for p in t.picks)
+        scored = dict.fromkeys(p for t in (*self.takers, *self.beside) if t.what is What.SCORE for p in t.picks)
         return tuple(graded | scored), len(graded)
 
 
@@ -112,13 +114,21 @@ def _weights(fold: Fold) -> tuple[Any, ...]:
 
 
 def ride(groups: list[Group]) -> None:
-    """Let scores ride on a pass at the same points that differs only in what comes back: rules, changed signals."""
+    """Let scores ride on a pass at the same points that differs only in what comes back: rules, changed signals.
+
+    And on a pass that has the same points for references.
+    """
     for plain in [g for g in groups if g.where.plain and all(t.what in FORWARD for t in g.takers)]:
         for other in groups:
             forward = Where(rule=other.where.rule, against=other.where.against, signal=other.where.signal)
             if other.where == forward and not other.where.plain and other.points == plain.points:
                 other.takers = [*plain.takers, *other.takers]
                 other.anchor = other.anchor or plain.anchor
+                groups.remove(plain)
+                break
+            scores = not plain.anchor and all(t.what is What.SCORE for t in plain.takers)
+            if scores and other.where.against == plain.points:
+                other.beside += plain.takers
                 groups.remove(plain)
                 break
 

@@ -67,6 +67,7 @@ class Rehearsal:
             inside,
             {s: self._fake(t, n, *self.site_shape(s)) for s in lane.slopes},
             None if whole == n else whole,
+            None if rows.beside is None else rows.beside(self._fake(n, self.outputs)),
         )
 
     def _fake(self, *shape: int) -> Tensor:

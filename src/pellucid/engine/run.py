@@ -264,7 +264,7 @@ class _Run:
             return None, str(error).partition("\n")[0][:120]  # leaving the block frees the failed graph
         whole = count if answer.whole is None else answer.whole
         self.passes["forward"] += whole
-        self.passes["tails"] += 0 if answer.whole is None else count
+        self.passes["tails"] += 0 if answer.whole is None or share.lane.where.edit is None else count
         self.passes["backward"] += count * share.graded if share.lane.backward else 0
         self.passes["calls"] += 1
         if self.progress is not None:
@@ -296,6 +296,9 @@ class _Run:
                 if b.group.anchor:
                     self.settle(outputs[at : at + b.count].detach(), b.b0, b.b1)
                 at += b.count
+            return score(outputs, sites)
+
+        def score(outputs: Tensor, sites: Mapping[Site, Tensor]) -> Tensor:
             emits = self.session.emits
             scores = [
                 p.value(outputs, numbers, emits, sites.get(getattr(p.target, "site", None)))  # pyright: ignore
@@ -327,6 +330,7 @@ class _Run:
             start if plain else None,
             None if share.lane.where.against is None else against,
             narrow if lone else None,
+            (lambda outputs: score(outputs, {})) if any(b.group.beside for b in chunk) else None,
         )
 
     def _give(self, answer: Answer, picks: tuple[Pick, ...], chunk: list[Block]) -> None:
@@ -336,12 +340,14 @@ class _Run:
         for block in chunk:
             here = slice(at, at + block.count)
             at += block.count
-            for taker in block.group.takers:
+            for taker in (*block.group.takers, *block.group.beside):
                 if taker.what is What.OUTPUTS:
                     _add(taker.tally, answer.outputs[None, here], block)
                     continue
                 mine = [place[id(p)] for p in taker.picks]
                 values = answer.scores if taker.what is What.SCORE else answer.gradient
+                if taker in block.group.beside:
+                    values = answer.beside
                 if taker.what is What.SITE and taker.site is not None and taker.inner is not None:
                     values = answer.slopes[taker.site]
                     _add(taker.inner, answer.sites[taker.site][None, here], block)
