@@ -80,6 +80,8 @@ class Gates:
             elif before is not None and name in ("div", "mul") and len(args) > 1 and type(args[1]) in (int, float):
                 factor = args[1] if name == "mul" else 1 / args[1] if args[1] else 0
                 self._note(output, before * factor if factor > 0 else None)
+            elif before is not None and name == "rsub" and args[1:] == (1,):  # what the gate keeps back
+                self._note(output, before)
             elif operator.inplace:
                 self._note(output, None)
 

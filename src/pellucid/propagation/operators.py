@@ -82,7 +82,7 @@ _PLAIN: Final[Mapping[Kind, str]] = {
     Kind.MATMUL: "matmul __matmul__ mm bmm mv dot vdot inner outer ger einsum tensordot bilinear baddbmm addbmm addr "
     "__rmatmul__ multi_dot vecdot chain_matmul",
     Kind.ADD: "add __add__ __radd__ sub __sub__ subtract rsub __rsub__",
-    Kind.MULTIPLY: "addcmul",
+    Kind.MULTIPLY: "addcmul lerp",
     Kind.DIVIDE: "div divide true_divide __div__ __truediv__ __rdiv__ __rtruediv__ addcdiv",
     Kind.REDUCE: "sum nansum cumsum trace diff fold col2im",
     Kind.RESAMPLE: "interpolate upsample upsample_nearest upsample_bilinear grid_sample grid_sampler "
@@ -90,7 +90,7 @@ _PLAIN: Final[Mapping[Kind, str]] = {
     "upsample_bicubic2d upsample_trilinear3d _upsample_nearest_exact1d _upsample_nearest_exact2d "
     "_upsample_nearest_exact3d _upsample_bilinear2d_aa _upsample_bicubic2d_aa",
     Kind.NORM: "batch_norm layer_norm group_norm instance_norm local_response_norm rms_norm normalize var std norm "
-    "vector_norm",
+    "vector_norm var_mean std_mean",
     Kind.ATTENTION: "scaled_dot_product_attention multi_head_attention_forward",
     Kind.MAX_POOL: "max_pool1d max_pool2d max_pool3d _max_pool1d _max_pool2d _max_pool3d max_pool1d_with_indices "
     "max_pool2d_with_indices max_pool3d_with_indices adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d "
@@ -115,7 +115,6 @@ _PLAIN: Final[Mapping[Kind, str]] = {
 
 _ALIASES: Final[Mapping[str, str]] = {
     "absolute": "abs",
-    "addbmm": "baddbmm",
     "clip": "clamp",
     "col2im": "fold",
     "concat": "cat",

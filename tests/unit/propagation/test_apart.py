@@ -12,7 +12,9 @@ from tests.unit.propagation.nets import row
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from pellucid.propagation import apart
+from pellucid.core.errors import RuleError
+from pellucid.propagation import Intercept, Inventory, Kind, apart, inventory
+from pellucid.propagation.tensors import tensors_in
 
 CLOSE = {"atol": 1e-12, "rtol": 1e-12}
 CAUSAL = torch.ones(5, 7, dtype=torch.bool).tril()
@@ -149,3 +151,98 @@ def test_the_tap_sees_and_changes_the_weights():
 
 def test_other_functions_are_no_attention():
     assert apart.attention(F.linear) is None
+
+
+class Parted(nn.Module):
+    """Any function as a model of one input; `apart` runs it in its parts under an interceptor that serves nothing."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__()
+        self.function = function
+        self.inside = function if isinstance(function, nn.Module) else None
+
+    def forward(self, x: Tensor) -> Any:
+        return self.function(x)
+
+    def apart(self, x: Tensor) -> tuple[Any, list[str]]:
+        with Intercept(self, Inventory(frozenset(Kind))) as seen:
+            output = self(x)
+        return output, [place.operator for place in seen.places]
+
+
+W, B, A = row(6, seed=21), row(6, seed=22), row(2, 6, 6, seed=25)
+MATRIX, SQUARE = row(4, 6, seed=23), row(6, 6, seed=24)
+NORMS: dict[str, Any] = {
+    "layer_norm": lambda x: F.layer_norm(x, (6,), W, B, 1e-3),
+    "layer_norm of two axes": lambda x: F.layer_norm(x, (4, 6)),
+    "torch.layer_norm": lambda x: torch.layer_norm(x, (6,), W, B, 1e-3),
+    "nn.LayerNorm": nn.LayerNorm(6, bias=False).double(),
+    "group_norm": lambda x: F.group_norm(x, 2, W[:4], B[:4]),
+    "group_norm of one axis": lambda x: F.group_norm(x[:, :, 0], 2),
+    "instance_norm": lambda x: F.instance_norm(x, weight=W[:4], bias=B[:4]),
+    "torch.instance_norm": lambda x: torch.instance_norm(x, W[:4], B[:4], None, None, True, 0.1, 1e-5, False),
+    "instance_norm, running": lambda x: F.instance_norm(x, W[:4], W[:4].square() + 1, use_input_stats=False),
+    "rms_norm": lambda x: F.rms_norm(x, (6,), W),
+    "nn.RMSNorm": nn.RMSNorm((4, 6), eps=0.1).double(),
+    "normalize": F.normalize,
+    "normalize otherwise": lambda x: F.normalize(x, 1.0, -1, 1e-3),
+    "local_response_norm": lambda x: F.local_response_norm(x, 3, 0.5, 0.6, 2.0),
+    "local_response_norm, even": lambda x: F.local_response_norm(x[..., None], 2, 0.5),
+    "var_mean": lambda x: torch.var_mean(x, 1),
+    "var_mean kept": lambda x: torch.var_mean(x, (1, 2), correction=0, keepdim=True),
+    "std_mean": torch.std_mean,
+}
+PRODUCTS: dict[str, Any] = {
+    "addmm": lambda x: torch.addmm(B, x[0], SQUARE),
+    "addmm with numbers": lambda x: torch.addmm(x[0], x[1], SQUARE, beta=0.5, alpha=2),
+    "addmm of the weight": lambda x: x[0].addmm(MATRIX, x[1].t() @ x[0], beta=0),
+    "addmv": lambda x: torch.addmv(B[:4], x[0], W),
+    "addr": lambda x: torch.addr(MATRIX, x[0, :, 0], x[1, 0]),
+    "baddbmm": lambda x: torch.baddbmm(x, x, A, alpha=3),
+    "addbmm": lambda x: torch.addbmm(x[0], x, A, beta=2),
+    "addcmul": lambda x: torch.addcmul(x, x, W, value=0.3),
+    "addcdiv": lambda x: torch.addcdiv(x, x, W.abs() + 1),
+    "lerp": lambda x: torch.lerp(x, W, 0.3),
+    "lerp by tensor": lambda x: x.lerp(x.sin(), W),
+    "bilinear": lambda x: F.bilinear(x, x, row(3, 6, 6, seed=26), W[:3]),
+    "glu": F.glu,
+    "softmin": lambda x: F.softmin(x, -1),
+}
+RECURRENT: dict[str, Any] = {
+    "lstm": nn.LSTM(6, 3, 2, batch_first=True, bidirectional=True),
+    "lstm with projection": nn.LSTM(6, 3, proj_size=2, bias=False),
+    "gru": nn.GRU(6, 3, 2),
+    "gru, both ways": nn.GRU(6, 3, bidirectional=True, batch_first=True),
+    "rnn": nn.RNN(6, 3, nonlinearity="relu"),
+    "rnn of tanh": nn.RNN(6, 3, 2),
+    "lstm cell": lambda x, cell=nn.LSTMCell(6, 3).double(): cell(x[0]),
+    "gru cell": lambda x, cell=nn.GRUCell(6, 3).double(): cell(x[0], x[0, :, :3]),
+    "rnn cell": lambda x, cell=nn.RNNCell(6, 3).double(): cell(x[0]),
+}
+EVERY = NORMS | PRODUCTS | RECURRENT
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_norms_products_and_recurrent_layers(name):
+    model = Parted(EVERY[name]).double().eval()
+    leaf = row(2, 4, 6, seed=11).requires_grad_()
+    wanted, (found, operators) = list(tensors_in(model(leaf))), model.apart(leaf)
+    whole = [place.operator for place in inventory(model, lambda: model(leaf.clone()))] if name not in RECURRENT else []
+    assert operators != whole
+    for a, b in zip(tensors_in(found), wanted, strict=True):
+        torch.testing.assert_close(a, b, **CLOSE)
+    signals = [row(*t.shape, seed=9) for t in wanted]
+    slopes = [torch.autograd.grad(list(outputs), leaf, signals)[0] for outputs in (tensors_in(found), wanted)]
+    torch.testing.assert_close(*slopes, **CLOSE)
+
+
+def test_a_linear_layer_in_disguise_is_one():
+    _, operators = Parted(lambda x: torch.addmm(B, x[0], SQUARE)).apart(row(2, 4, 6).requires_grad_())
+    assert operators == ["getitem", "linear"]
+
+
+def test_packed_sequences_are_refused():
+    lstm = nn.LSTM(6, 3).double()
+    packed = Parted(lambda x: lstm(nn.utils.rnn.pack_padded_sequence(x, torch.tensor([2, 1, 1, 1])))[0].data)
+    with pytest.raises(RuleError, match="packed"):
+        packed.apart(row(2, 4, 6).requires_grad_())

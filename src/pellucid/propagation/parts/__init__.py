@@ -1,0 +1,1 @@
+"""Operators that hide their inside, written out in simple torch calls."""
