@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from pellucid.methods.chefer import GenericAttention as GenericAttention
     from pellucid.methods.combinators import Integrate as Integrate
     from pellucid.methods.combinators import Smooth as Smooth
+    from pellucid.methods.deep_lift import DeepLift as DeepLift
+    from pellucid.methods.deep_lift import DeepLiftShap as DeepLiftShap
     from pellucid.methods.expected_gradients import ExpectedGradients as ExpectedGradients
     from pellucid.methods.finer_cam import FinerCAM as FinerCAM
     from pellucid.methods.gradient import Gradient as Gradient
@@ -90,6 +92,7 @@ _HOMES = {
     "pellucid.methods.cam_smooth": ("SmoothGradCAMPlusPlus",),
     "pellucid.methods.chefer": ("GenericAttention",),
     "pellucid.methods.combinators": ("Integrate", "Smooth"),
+    "pellucid.methods.deep_lift": ("DeepLift", "DeepLiftShap"),
     "pellucid.methods.expected_gradients": ("ExpectedGradients",),
     "pellucid.methods.finer_cam": ("FinerCAM",),
     "pellucid.methods.gradient": ("Gradient", "InputXGradient"),
