@@ -368,7 +368,8 @@ class Rows:
     build: Callable[[], Tensor]
     """The points, [count, ...]."""
     clean: Callable[[], Tensor]
-    """The clean rows that the points belong to, [count, ...]; what runs when points enter at a site."""
+    """The clean rows that the points belong to, [count, ...], as the model takes them; what runs when points enter at
+    a site, or are vectors of token ids."""
     k: Callable[[], Tensor]
     """The number of every row's point, int64 [count]."""
     b: Tensor
@@ -412,6 +413,10 @@ class Session(Protocol):
     @property
     def verification(self) -> int:
         """Rows run to look at the model and verify its prepared form in this call."""
+        ...
+
+    def enter(self, x: Tensor) -> Tensor:
+        """Rows as the numbers that are explained: token ids as their vectors, all others as they are."""
         ...
 
     def site(self, site: Site) -> Site:

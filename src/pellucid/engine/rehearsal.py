@@ -18,12 +18,15 @@ class Rehearsal:
     """Stands in for a session; also adds up the time that each run would take."""
 
     def __init__(self, session: Session, x: Tensor, noise: bool) -> None:
-        self.session, self.x, self.noise = session, x, noise
+        self.session, self.x, self.noise = session, session.enter(x), noise
         self.emits, self.outputs, self.labels, self.card = session.emits, session.outputs, session.labels, session.card
         self.decisions, self.verification = session.decisions, 0
         self.time = 0.0
         self.peak = 0
         self._draw = generator(0, "rehearsal")
+
+    def enter(self, x: Tensor) -> Tensor:
+        return self.session.enter(x)
 
     def site(self, site: Site) -> Site:
         return self.session.site(site)

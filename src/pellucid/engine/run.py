@@ -92,12 +92,21 @@ def run(
 
 
 class _Run:
-    """The state of one call: the batch, its targets, and the counters."""
+    """The state of one call: the batch, its targets, and the counters.
+
+    clean  the rows as the model takes them, where x are other numbers: vectors of token ids, moved or not
+    """
 
     def __init__(
-        self, session: Session, x: Tensor, references: Callable[[Tensor], References], progress: Progress | None
+        self,
+        session: Session,
+        x: Tensor,
+        references: Callable[[Tensor], References],
+        progress: Progress | None,
+        clean: Tensor | None = None,
     ) -> None:
-        self.session, self.x, self.references, self.progress = session, x, references, progress
+        self.session, self.references, self.progress = session, references, progress
+        self.x, self.clean = (session.enter(x), x) if clean is None else (x, clean)
         self.passes = {"rounds": 0, "forward": 0, "backward": 0, "calls": 0, "retried": 0, "tails": 0}
         self.shared: list[tuple[Share, int]] = []
         self.inside: list[str] = []
@@ -279,7 +288,7 @@ class _Run:
             return parts[0] if len(parts) == 1 else torch.cat(parts)
 
         def clean() -> Tensor:
-            return self.x[numbers]
+            return self.clean[numbers]
 
         def against() -> Tensor:
             parts = [beside.rows(b.k0, b.k1, b.b0, b.b1) for b in chunk if (beside := b.group.where.against)]
@@ -369,7 +378,7 @@ class _Run:
         for block in (b for chunk in chunks([Group(points, PLAIN)], rows) for b in chunk):
             x = points.rows(block.k0, block.k1, block.b0, block.b1)
             numbers = self.index[block.b0 : block.b1].repeat(block.k1 - block.k0)
-            child = _Run(self.session, x, self.references, self.progress)
+            child = _Run(self.session, x, self.references, self.progress, self._beneath(x, numbers))
             moved = tuple(
                 replace(
                     p,
@@ -389,6 +398,10 @@ class _Run:
         if like is None:
             raise RuntimeError("an explanation at no points")
         return Explained(tally.result(), like)
+
+    def _beneath(self, x: Tensor, numbers: Tensor) -> Tensor:
+        """The rows as the model takes them, below points of another method: the points themselves, or their ids."""
+        return x if self.clean is self.x else self.clean[numbers]
 
     def _checked(self, task: Task, value: object, picks: int) -> Attribution:
         wanted = (picks, len(self.x))

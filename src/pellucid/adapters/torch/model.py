@@ -8,7 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from hashlib import blake2b
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from pellucid.adapters.torch.budget import MEMORY, Budget, available
 from pellucid.adapters.torch.outputs import Selector, scores
 from pellucid.adapters.torch.prepare import TOLERANCE, channels_last, disagreement, fold
 from pellucid.adapters.torch.session import Ready, TorchSession
+from pellucid.adapters.torch.tokens import entering
 from pellucid.adapters.torch.watch import Facts, Headless, Randomness, watch
 from pellucid.core.ask import Can
 from pellucid.core.errors import InputError, ParameterError, PellucidError, UnsupportedModel
@@ -213,9 +214,10 @@ class TorchModel:
         row = torch.zeros(1, *budget.shape, dtype=budget.dtype, device=budget.device)
         row = _laid_out(row) if ready.prepared is not None else row
         start = time.perf_counter()
-        with torch.enable_grad():
-            leaf = row.requires_grad_()
-            out = self._scores(net, leaf * 1, ready.facts)
+        ids = ready.facts.entrance
+        leaf = session.enter(row).detach().requires_grad_()
+        with torch.enable_grad(), nullcontext() if ids is None else entering(net, ids, leaf * 1):
+            out = self._scores(net, leaf * 1 if ids is None else row, ready.facts)
             middle = time.perf_counter()
             if Can.GRADIENT in self.can and out.requires_grad:
                 torch.autograd.grad(out.sum(), leaf)
@@ -245,6 +247,8 @@ def _laid_out(row: Tensor) -> Tensor:
 
 def _said(facts: Facts) -> tuple[str, ...]:
     notes: list[str] = []
+    if facts.entrance is not None:
+        notes.append(f"rows are token ids: their vectors, from layer {facts.entrance[0]}, are the input explained")
     if facts.head is not None:
         notes.append("the model ends in a softmax: its input is explained as the logit")
     if facts.emits == "probabilities":

@@ -19,6 +19,7 @@ from pellucid.adapters.torch.outputs import Selector
 from pellucid.adapters.torch.outputs import scores as raw_scores
 from pellucid.adapters.torch.sites import Sites
 from pellucid.adapters.torch.tails import may_tail, parted, scored
+from pellucid.adapters.torch.tokens import entering
 from pellucid.adapters.torch.tape import Tape, touched
 from pellucid.adapters.torch.watch import Facts, Headless
 from pellucid.core.ask import PLAIN, Answer, Lane, Rows, Variant
@@ -220,7 +221,8 @@ class TorchSession:
     def _references(self, rows: Rows, lane: Lane) -> Tensor:
         """The reference of every row; the only one where all are equal, and the model keeps rows apart."""
         against = rows.build() if rows.against is None else rows.against()
-        one = (self._net(lane), lane.where.rule) not in self.ready.unlike and bool((against == against[:1]).all())
+        alike = self.ready.facts.entrance is None and (self._net(lane), lane.where.rule) not in self.ready.unlike
+        one = alike and bool((against == against[:1]).all())
         return (against[:1] if one else against).detach()
 
     # -- tails -----------------------------------------------------------------------------------------------
@@ -234,7 +236,7 @@ class TorchSession:
 
     def _tailed(self, lane: Lane) -> bool:
         """Whether an edited site is reached once for all edits of a row: tried once for every site."""
-        if not may_tail(lane) or lane.where.edit is None:
+        if not may_tail(lane) or lane.where.edit is None or self.ready.facts.entrance is not None:
             return False
         site = lane.where.edit.site
         if site not in self.ready.tails:
@@ -281,7 +283,27 @@ class TorchSession:
             self.ready.audits[key] = f"{audit.rules}: {len(audit.served)} operators follow the rule{kept}"
         self._decisions.append(self.ready.audits[key])
 
+    def enter(self, x: Tensor) -> Tensor:
+        """Rows as the numbers that are explained: token ids as their vectors, all others as they are."""
+        entrance = self.ready.facts.entrance
+        if x.is_floating_point():
+            return x
+        if entrance is None:
+            raise UnsupportedModel(
+                f"token ids, and no layer of {self.card.name} that turns them into vectors",
+                "a model with an nn.Embedding that looks up the ids it is given",
+            )
+        with torch.no_grad():
+            return self.ready.twin.get_submodule(entrance[0])(x)
+
     def _forward(self, net: nn.Module, x: Tensor, tape: Tape) -> Tensor:
+        entrance = self.ready.facts.entrance
+        if entrance is None or not x.is_floating_point():
+            return self._through(net, x, tape)
+        with entering(net, entrance, x):
+            return self._through(net, tape.rows.clean(), tape)
+
+    def _through(self, net: nn.Module, x: Tensor, tape: Tape) -> Tensor:
         if net is self.ready.prepared and x.ndim == 4:
             x = x.contiguous(memory_format=torch.channels_last)
         head = self.ready.facts.head

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from pellucid.adapters.torch.outputs import Selector, scores
+from pellucid.adapters.torch.tokens import Entrance, enters
 from pellucid.core.errors import NonFinite, UnsupportedModel
 
 SOFTMAX = {torch.softmax, torch.nn.functional.softmax, Tensor.softmax}
@@ -59,11 +60,13 @@ class Facts:
     """Grid into which a convolution without overlap cut the input."""
     draws: frozenset[str]
     """Global random states that the model consumed although it is in eval mode: `torch`, `python`, `numpy`."""
+    entrance: Entrance | None = None
+    """Where rows of token ids become vectors; None for other rows."""
 
 
 def watch(twin: nn.Module, row: Tensor, select: Selector, emits: str | None) -> Facts:
     """Run one row [1, ...] and report. Raises UnsupportedModel, NonFinite, or what the model itself raises."""
-    eye = _Eye(twin)
+    eye = _Eye(twin, None if row.is_floating_point() else row)
     before = Randomness.now()
     with torch.no_grad(), eye:
         raw = twin(row.clone())
@@ -95,6 +98,7 @@ def watch(twin: nn.Module, row: Tensor, select: Selector, emits: str | None) -> 
         convolutions=eye.convolutions,
         patch_grid=eye.patch_grid((row.shape[-2], row.shape[-1])) if row.ndim == 4 else None,
         draws=draws,
+        entrance=eye.entrance,
     )
 
 
@@ -113,9 +117,10 @@ def _emits(out: Tensor, head: int | None, sigmoid: bool) -> str:
 class _Eye(TorchFunctionMode):
     """Sees every operator of one pass; hooks on the twin name the layers."""
 
-    def __init__(self, twin: nn.Module) -> None:
+    def __init__(self, twin: nn.Module, ids: Tensor | None) -> None:
         super().__init__()
-        self.twin = twin
+        self.twin, self.ids = twin, ids
+        self.entrance: Entrance | None = None
         self.shapes: dict[str, list[tuple[int, ...]]] = {}
         self.types: dict[str, str] = {}
         self.order: list[tuple[str, int]] = []
@@ -177,6 +182,8 @@ class _Eye(TorchFunctionMode):
             self.shapes.setdefault(name, []).append(tuple(first.shape[1:]) if batched else NOT_ROWS)
             self.order.append((name, len(self.shapes[name]) - 1))
             self.types[name] = type(module).__name__
+            if self.ids is not None and self.entrance is None and enters(module, args, self.ids):
+                self.entrance = (name, len(self.shapes[name]) - 1)
             if isinstance(module, CONVS):
                 self.convolutions += 1
                 if isinstance(module, nn.Conv2d) and module.kernel_size == module.stride and max(module.stride) > 2:
