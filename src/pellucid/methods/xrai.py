@@ -40,7 +40,7 @@ class XRAI:
 
     A is the integrated gradient of a pixel, averaged over baselines and summed over channels. The picture is segmented
     at several scales; then, again and again, the segment is taken whose pixels not yet taken have the largest mean of
-    A. extras["region"] says as how manieth a pixel was taken, from 0. What is summed over channels keeps its sum.
+    A. extras["region"] is the turn in which a pixel was taken, from 0. The values keep the sum of A.
 
     Segmentation works on the picture in colours stretched to −1 … 1, no larger than 224 pixels, smoothed; additions
     smaller than 50 pixels wait for the end, where what is left is taken as one.
@@ -114,7 +114,7 @@ def _dilated(masks: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
 
 
 def _taken(per_pixel: Tensor, masks: NDArray[np.bool_], cell: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-    """The mean of A over what was taken with every pixel, and as how manieth that was; both [height, width]."""
+    """The mean of A over what was taken with every pixel, and in which turn that was; both [height, width]."""
     a = per_pixel.detach().double().cpu().numpy()
     cells = masks.shape[1]
     mass, area = np.bincount(cell.ravel(), a.ravel(), cells), np.bincount(cell.ravel(), minlength=cells)
