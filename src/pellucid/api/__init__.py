@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pellucid import images, registry, views, zoo
 from pellucid.adapters.torch import TorchModel
+from pellucid.adapters.torch.tokens import Fed
 from pellucid.api.asking import sliced, targets_of, tasks_of
 from pellucid.api.entries import explained, references_of
 from pellucid.api.progress import Meter, Progress
@@ -27,7 +28,7 @@ from pellucid.core.store import Shelf
 from pellucid.core.target import Asked, Output
 from pellucid.engine import run
 from pellucid.engine.rehearsal import Rehearsal
-from pellucid.preprocess import Preprocess
+from pellucid.preprocess import Preprocess, Tokens, is_tokenizer
 
 DEFAULT = ("integrated_gradients", "grad_cam")
 
@@ -39,7 +40,7 @@ show_with(views.mime_bundle)  # explanations draw themselves in notebooks
 
 def wrap(
     module: nn.Module,
-    preprocess: Preprocess | Callable[..., Any] | None = None,
+    preprocess: Preprocess | Tokens | Callable[..., Any] | None = None,
     labels: Sequence[str] | None = None,
     *,
     name: str | None = None,
@@ -52,7 +53,8 @@ def wrap(
 
     module      a trained torch.nn.Module
     preprocess  how a photo becomes a row: a `Preprocess`, or your own transform (torchvision, timm, a Hugging Face
-                processor, a function); None when you pass tensors
+                processor, a function); for texts the model's tokenizer, which also says what is padding, so that it
+                can be masked; None when you pass tensors
     labels      class names in the order of the outputs; then targets can be given by name
     name        what to call the model in figures and records; its class by default
     outputs     which part of the answer holds the scores, for models that return mappings or tuples
@@ -65,6 +67,12 @@ def wrap(
         raise ParameterError(f"labels={str(labels)[:60]!r}", "a list of class names, one per output")
     if preprocess is None:
         made = Preprocess.identity()
+    elif is_tokenizer(preprocess) and isinstance(module, nn.Module):
+        most = getattr(getattr(module, "config", None), "max_position_embeddings", None)
+        made, name = Tokens.of(preprocess, most), name or type(module).__name__
+        module = Fed(module, made.pad)
+    elif isinstance(preprocess, Tokens):
+        made = preprocess
     else:
         made = preprocess if isinstance(preprocess, Preprocess) else Preprocess.from_callable(preprocess)
     return TorchModel(module, made, labels, name=name, outputs=outputs, emits=emits, evaluate=evaluate, rows=rows)
@@ -121,7 +129,8 @@ def explain(
 
     model    a handle from `wrap` or `load`, a bare module (for tensors), or a name
     inputs   photos: paths, folders, bytes, PIL images, numpy arrays [height, width, 3], or a list of them, of any
-             sizes; or rows: a float tensor [batch, ...] as the model takes it
+             sizes; or rows: a float tensor [batch, ...] as the model takes it, or token ids, int64 [batch, tokens];
+             for a model with a tokenizer: a text or a list of texts
     methods  names, groups (`sauron`, `cams`), classes or instances: "grad_cam", IntegratedGradients(steps=64)
     target   what is explained: None for the top class, a class number or name, a Target, or a list of several
     versus   explain the difference to this class: why target rather than versus
@@ -137,7 +146,7 @@ def explain(
     shelf = None if save is None else Shelf.new(Path(save), overwrite=overwrite)
     parts: dict[tuple[int, tuple[int, ...]], list[Explanation]] = {}
     done = 0
-    meter = None if progress is None else Meter(progress, how_many(inputs))
+    meter = None if progress is None else Meter(progress, how_many(handle, inputs))
     for wave in waves_of(handle, inputs, tasks):
         one = tasks if done == 0 and wave.last else [sliced(t, done, done + len(wave.x), wave.last) for t in tasks]
         entries = explained(handle, wave, one, meter)
@@ -171,7 +180,8 @@ def compare(
     handles = [as_model(m) for m in models]
     if not handles:
         raise InputError("no models to compare", "at least one model")
-    photos = inputs if isinstance(inputs, Tensor) else images.read_many(inputs)
+    raw = isinstance(inputs, Tensor) or any(isinstance(h.preprocess, Tokens) for h in handles)
+    photos = inputs if raw else images.read_many(inputs)
     names: list[str] = []
     for handle in handles:
         numbered = (f"{handle.name} ({n})" for n in count(2))

@@ -17,7 +17,17 @@ from pellucid.api.progress import Meter
 from pellucid.api.waves import Wave, finite
 from pellucid.core.ask import Attribution
 from pellucid.core.errors import NonFinite
-from pellucid.core.explanation import Check, Explanation, Passes, Prediction, Record
+from pellucid.core.explanation import (
+    CHANNEL,
+    HEIGHT,
+    TOKEN,
+    WIDTH,
+    Check,
+    Explanation,
+    Passes,
+    Prediction,
+    Record,
+)
 from pellucid.core.method import Method
 from pellucid.core.method import parameters as parameters_of
 from pellucid.core.site import as_site
@@ -76,7 +86,7 @@ def _entry(
     values = a.values[t]
     return Explanation(
         values=values,
-        dims=a.dims,
+        dims=_dims(a, wave),
         kind=a.kind or task.method.about.kind,
         target=result.picks[t].chosen(result.scores[t], session.labels),
         prediction=prediction,
@@ -87,6 +97,12 @@ def _entry(
         outputs=outputs,
         extras={name: extra[t] for name, extra in a.extras.items()},
     )
+
+
+def _dims(a: Attribution, wave: Wave) -> tuple[str, ...]:
+    """Names of the axes; vectors of tokens are no places with height and width."""
+    text = not wave.x.is_floating_point() and a.dims[1:] == (HEIGHT, WIDTH) and a.values.shape[2] == wave.x.shape[1]
+    return (a.dims[0], TOKEN, CHANNEL) if text else a.dims
 
 
 def _checks(values: Tensor, std_error: Tensor | None, t: int) -> tuple[Check, ...]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
+from textwrap import shorten
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pellucid import images
 from pellucid.adapters.torch import TorchModel
@@ -16,6 +17,8 @@ from pellucid.core.errors import InputError, NonFinite
 from pellucid.core.explanation import Inputs
 from pellucid.core.target import width
 from pellucid.engine import Task
+from pellucid.preprocess import Preprocess, Tokens
+from pellucid.preprocess.tokens import Text
 
 WAVE = 256 * 2**20
 """Bytes of running results at once; inputs beyond it go in waves."""
@@ -36,8 +39,14 @@ def waves_of(handle: TorchModel, inputs: Any, tasks: Sequence[Task]) -> Iterator
     if isinstance(inputs, Tensor) and inputs.dtype != torch.uint8:
         yield from _row_waves(handle, inputs, copies)
         return
+    if isinstance(handle.preprocess, Tokens):
+        texts = handle.preprocess.read(inputs)
+        ids = handle.preprocess.rows(texts).to(handle.device)
+        yield from _id_waves(handle, ids, copies, texts)
+        return
+    preprocess = handle.preprocess
     waiting: list[_Seen] = []
-    for seen in (_seen(handle, photo) for photo in images.read_each(inputs)):
+    for seen in (_seen(handle, preprocess, photo) for photo in images.read_each(inputs)):
         first = waiting[0].row if waiting else seen.row
         if waiting and (seen.row.shape != first.shape or len(waiting) >= _many(first, copies)):
             yield _photo_wave(handle, waiting, False)
@@ -62,9 +71,9 @@ class _Seen:
     notes: tuple[str, ...]
 
 
-def _seen(handle: TorchModel, photo: images.Photo) -> _Seen:
-    view = None if handle.preprocess.affine is None else torch.from_numpy(handle.preprocess.view(photo))
-    return _Seen(handle.preprocess.rows([photo], handle.dtype)[0], view, photo.name, photo.notes)
+def _seen(handle: TorchModel, preprocess: Preprocess, photo: images.Photo) -> _Seen:
+    view = None if preprocess.affine is None else torch.from_numpy(preprocess.view(photo))
+    return _Seen(preprocess.rows([photo], handle.dtype)[0], view, photo.name, photo.notes)
 
 
 def _photo_wave(handle: TorchModel, photos: Sequence[_Seen], last: bool) -> Wave:
@@ -80,8 +89,15 @@ def _photo_wave(handle: TorchModel, photos: Sequence[_Seen], last: bool) -> Wave
 
 
 def _row_waves(handle: TorchModel, rows: Tensor, copies: int) -> Iterator[Wave]:
+    if rows.dtype in (torch.int64, torch.int32) and rows.ndim == 2 and _vectors(handle) and len(rows):
+        yield from _id_waves(handle, rows.detach().to(handle.device, torch.int64), copies, ())
+        return
     if not rows.is_floating_point():
-        raise InputError(f"rows of dtype {rows.dtype}", "floating point rows", "rows.float(), or pass photos as uint8")
+        raise InputError(
+            f"rows of dtype {rows.dtype}",
+            "floating point rows, or token ids [batch, tokens] for a model with an nn.Embedding",
+            "rows.float(), or pass photos as uint8",
+        )
     if rows.ndim < 2:
         raise InputError(f"rows of shape {tuple(rows.shape)}", "[batch, ...], a batch of rows", "rows[None]")
     if len(rows) == 0:
@@ -95,6 +111,36 @@ def _row_waves(handle: TorchModel, rows: Tensor, copies: int) -> Iterator[Wave]:
         yield Wave(x, _row_inputs(handle, x, start), start + step >= len(rows))
 
 
+def _id_waves(handle: TorchModel, ids: Tensor, copies: int, texts: Sequence[Text]) -> Iterator[Wave]:
+    """Rows of token ids; what is explained of them are their vectors, which are larger."""
+    ids = _ordinary(ids)
+    step = max(1, _many(ids[0], copies * _vectors(handle)))
+    for start in range(0, len(ids), step):
+        x = ids if step >= len(ids) else ids[start : start + step]
+        yield Wave(x, _text_inputs(handle, x, texts[start : start + step], start), start + step >= len(ids))
+
+
+def _vectors(handle: TorchModel) -> int:
+    """Width of the widest token vectors of a model; 0 where it has none."""
+    return max((m.embedding_dim for m in handle.module.modules() if isinstance(m, nn.Embedding)), default=0)
+
+
+def _text_inputs(handle: TorchModel, ids: Tensor, texts: Sequence[Text], start: int) -> Inputs:
+    shape, preprocess = tuple(ids.shape[1:]), handle.preprocess
+    if texts:
+        return Inputs(
+            name=tuple(shorten(one.text, 80, placeholder=" …") for one in texts),
+            picture=None,
+            shape=shape,
+            notes=tuple(one.notes for one in texts),
+            tokens=tuple(one.pieces for one in texts),
+        )
+    names = tuple(f"row {start + i + 1}" for i in range(len(ids)))
+    known = isinstance(preprocess, Tokens)
+    pieces = tuple(preprocess.pieces(preprocess.unpadded(row)) for row in ids) if known else ()
+    return Inputs(name=names, picture=None, shape=shape, notes=((),) * len(ids), tokens=pieces)
+
+
 def _ordinary(rows: Tensor) -> Tensor:
     """Rows that autograd may use, also when they were made under `inference_mode`."""
     with torch.inference_mode(False):
@@ -104,24 +150,31 @@ def _ordinary(rows: Tensor) -> Tensor:
 def _row_inputs(handle: TorchModel, x: Tensor, start: int) -> Inputs:
     names = tuple(f"row {start + i + 1}" for i in range(len(x)))
     picture = None
-    if x.ndim == 4 and x.shape[1] in (1, 3) and handle.preprocess.linked:
-        picture = torch.from_numpy(handle.preprocess.shown(x))
+    preprocess = handle.preprocess
+    if x.ndim == 4 and x.shape[1] in (1, 3) and isinstance(preprocess, Preprocess) and preprocess.linked:
+        picture = torch.from_numpy(preprocess.shown(x))
     return Inputs(name=names, picture=picture, shape=tuple(x.shape[1:]), notes=((),) * len(x))
 
 
 def example_of(handle: TorchModel) -> Tensor:
     """A grey row of the model's own size, to look with."""
-    size = handle.preprocess.size
+    preprocess = handle.preprocess
+    if isinstance(preprocess, Tokens):
+        raise InputError(f"{handle.name} takes texts", "a text to look with", "layers(model, text)")
+    size = preprocess.size
     if size is None:
         raise InputError(f"{handle.name} takes pictures of any size", "a photo to look with", "layers(model, photo)")
     grey = torch.full((*size, 3), 127, dtype=torch.uint8).numpy()
-    return handle.preprocess.rows([images.read(grey)], handle.dtype).to(handle.device)
+    return preprocess.rows([images.read(grey)], handle.dtype).to(handle.device)
 
 
-def how_many(inputs: Any) -> int | None:
-    """How many images there are, without a look at them."""
+def how_many(handle: TorchModel, inputs: Any) -> int | None:
+    """How many images or texts there are, without a look at them."""
+    if isinstance(inputs, str) and isinstance(handle.preprocess, Tokens):
+        return 1
     rows = isinstance(inputs, Tensor) and inputs.dtype != torch.uint8
-    return len(inputs) if rows and inputs.ndim else images.count(inputs)
+    listed = (rows and inputs.ndim) or isinstance(handle.preprocess, Tokens)
+    return len(inputs) if listed else images.count(inputs)
 
 
 def finite(tensor: Tensor) -> bool:

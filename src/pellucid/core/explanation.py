@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pellucid.core.errors import InputError, nearest
 
-BATCH, CHANNEL, HEIGHT, WIDTH = "batch", "channel", "height", "width"
+BATCH, CHANNEL, HEIGHT, WIDTH, TOKEN = "batch", "channel", "height", "width", "token"
 
 
 class Kind(Enum):
@@ -69,6 +69,8 @@ class Inputs:
     """Shape of one row of the model's input, e.g. (3, 224, 224)."""
     notes: tuple[tuple[str, ...], ...] = ()
     """Per row, what the front door decided (EXIF turned, alpha over white ...)."""
+    tokens: tuple[tuple[str, ...], ...] = ()
+    """Per row, the pieces of text behind its token ids, without padding; empty where rows are no text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +176,7 @@ class Explanation:
             )
         t, p, n = self.target, self.prediction, self.inputs
         lists = [t.index, t.name, t.score, p.index, p.name, p.probability, n.name, n.notes or n.name]
+        lists += [n.tokens or n.name]
         lists += [each for check in self.checks for each in (check.value, check.passed)]
         tensors = [
             each for each in (n.picture, self.std_error, self.outputs, *self.extras.values()) if each is not None
@@ -205,7 +208,11 @@ class Explanation:
             target=replace(t, index=t.index[row], name=t.name[row], score=t.score[row]),
             prediction=replace(p, index=p.index[row], name=p.name[row], probability=p.probability[row]),
             inputs=replace(
-                n, name=n.name[row], picture=None if n.picture is None else n.picture[row], notes=n.notes[row]
+                n,
+                name=n.name[row],
+                picture=None if n.picture is None else n.picture[row],
+                notes=n.notes[row],
+                tokens=n.tokens[row],
             ),
             checks=tuple(replace(c, value=c.value[row], passed=c.passed[row]) for c in self.checks),
             std_error=None if self.std_error is None else self.std_error[row],
@@ -369,6 +376,7 @@ def cat(parts: Sequence[Explanation]) -> Explanation:
             first.inputs,
             name=chained(lambda p: p.inputs.name),
             notes=chained(lambda p: p.inputs.notes),
+            tokens=chained(lambda p: p.inputs.tokens),
             picture=None if any(p is None for p in pictures) else torch.cat([p for p in pictures if p is not None]),
         ),
         record=replace(

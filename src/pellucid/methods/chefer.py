@@ -31,7 +31,7 @@ class GenericAttention:
         layers = chained(q)
         found = await together(*(q.site(layer.site) for layer in layers))
         steps = [with_identity((slope * attention).relu().mean(HEADS)) for attention, slope in found]
-        weight = readers(found[-1][1], self.query)
+        weight = readers(*found[-1], self.query)
         return placed(row_of(followed(steps), weight), layers[-1], {"readers": weight})
 
 

@@ -9,7 +9,7 @@ from pellucid.core.ask import Attribution, Can, Edit, Query, Where, together
 from pellucid.core.explanation import Kind
 from pellucid.core.method import method
 from pellucid.core.site import Site
-from pellucid.ops.attention import HEADS, QUERIES, blocks, chained, placed
+from pellucid.ops.attention import HEADS, QUERIES, blocks, chained, placed, seen
 
 
 @method(
@@ -24,7 +24,7 @@ class LeGrad:
 
     A_l is the attention of block l, with heads h, queries i and keys j; Z_l are the tokens that leave the block, read
     by the model's own last norm and head as if the later blocks were not there. One pass for each block; the last one
-    is the model itself.
+    is the model itself. Padding is neither query nor key.
     """
 
     async def explain(self, q: Query) -> Attribution:
@@ -32,8 +32,9 @@ class LeGrad:
         streams = blocks(q, layers)
         wheres = [Where(edit=early_exit(stream, streams[-1])) for stream in streams[:-1]] + [Where()]
         found = await together(*(q.site(a.site, where=where) for a, where in zip(layers, wheres, strict=True)))
-        maps = [slope.relu().mean((HEADS, QUERIES)) for _, slope in found]
-        return placed(torch.stack(maps).mean(0), layers[-1])
+        here = seen(found[-1][0]).to(q.x)
+        maps = [(slope.relu().mean(HEADS) * here[..., None]).sum(QUERIES) for _, slope in found]
+        return placed(torch.stack(maps).mean(0) * here / here.sum(-1, keepdim=True), layers[-1])
 
 
 def early_exit(stream: Site, last: Site) -> Edit:

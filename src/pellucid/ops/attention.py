@@ -9,15 +9,10 @@ from torch import Tensor
 
 from pellucid.core.ask import Attribution, Query, attribution
 from pellucid.core.errors import UnsupportedModel
-from pellucid.core.explanation import HEIGHT, WIDTH
+from pellucid.core.explanation import HEIGHT, TOKEN, WIDTH
 from pellucid.core.site import Attention, Site
 
-TOKEN = "token"
 HEADS, QUERIES, KEYS = -3, -2, -1
-QUERY = (
-    "whose row is shown: `class` the first token's, `mean` that of all tokens, `auto` that of the tokens that the "
-    "score is read from, found by their gradient"
-)
 OTHERWISE = "use Grad-CAM or its relatives, which read any grid of tokens, or a gradient method"
 
 
@@ -61,17 +56,26 @@ def followed(steps: Sequence[Tensor]) -> Tensor:
     return product
 
 
-def readers(slope: Tensor, query: str) -> Tensor:
+def seen(attention: Tensor) -> Tensor:
+    """Which tokens anybody attends to, bool [batch, tokens]: all but padding.
+
+    attention: the weights A of one layer, [batch, heads, queries, keys]
+    """
+    return (attention != 0).any(QUERIES).any(1)
+
+
+def readers(attention: Tensor, slope: Tensor, query: str) -> Tensor:
     """Weights of the tokens whose rows are shown, [target, batch, tokens]; they sum to one.
 
-    slope: ∂s/∂A of the last attention, [target, batch, heads, queries, keys]; query: see `QUERY`. With `auto` all
-    tokens count alike whose attention in the last layer can move the score: the class token where the score is read
-    from it alone, all patches where their mean is taken. Where no token can, all weights are zero.
+    attention, slope: A and ∂s/∂A of the last layer, [batch, heads, queries, keys] and [target, batch, ...]. With the
+    query `auto` all tokens count alike whose attention in the last layer can move the score: the class token where
+    the score is read from it alone, all patches where their mean is taken. Where no token can, all weights are zero.
+    `class` is the first token, `mean` are all tokens but padding.
     """
     if query == "auto":
         chosen = (slope != 0).any(KEYS).any(HEADS + 1)
     else:
-        chosen = torch.ones_like(slope[..., 0, :, 0], dtype=torch.bool)
+        chosen = seen(attention).expand(len(slope), -1, -1).clone()
         if query == "class":
             chosen[..., 1:] = False
     weight = chosen.to(slope)

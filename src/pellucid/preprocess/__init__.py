@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from pellucid.preprocess.geometry import INTERPOLATIONS
 from pellucid.preprocess.preprocess import Preprocess
+from pellucid.preprocess.tokens import Tokens, is_tokenizer
 
-__all__ = ["INTERPOLATIONS", "Preprocess"]
+__all__ = ["INTERPOLATIONS", "Preprocess", "Tokens", "is_tokenizer"]

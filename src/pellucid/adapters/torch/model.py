@@ -28,7 +28,7 @@ from pellucid.core.errors import InputError, ParameterError, PellucidError, Unsu
 from pellucid.core.explanation import ModelCard
 from pellucid.core.target import Labels
 from pellucid.engine.run import no_room, out_of_memory
-from pellucid.preprocess import Preprocess
+from pellucid.preprocess import Preprocess, Tokens
 
 Evaluate = Literal["auto", "plain", "prepared"]
 EMITS = ("logits", "sigmoid_logits", "probabilities", "values")
@@ -39,7 +39,7 @@ class TorchModel:
     """A trained torch module, with the way from photos to its rows. Made by `pellucid.wrap` or `pellucid.load`.
 
     module      the trained module; it is never changed
-    preprocess  how a photo becomes a row; `Preprocess.identity()` for models that are fed with tensors
+    preprocess  how a photo becomes a row, or a text; `Preprocess.identity()` for models that are fed with tensors
     labels      class names, in the order of the outputs
     outputs     which part of what the module returns are the scores: a key, an index or a function
     emits       what the scores are; found out by looking when not given
@@ -51,7 +51,7 @@ class TorchModel:
     def __init__(
         self,
         module: nn.Module,
-        preprocess: Preprocess,
+        preprocess: Preprocess | Tokens,
         labels: Sequence[str] | None = None,
         *,
         name: str | None = None,

@@ -19,8 +19,8 @@ from pellucid.adapters.torch.outputs import Selector
 from pellucid.adapters.torch.outputs import scores as raw_scores
 from pellucid.adapters.torch.sites import Sites
 from pellucid.adapters.torch.tails import may_tail, parted, scored
-from pellucid.adapters.torch.tokens import entering
 from pellucid.adapters.torch.tape import Tape, touched
+from pellucid.adapters.torch.tokens import entering
 from pellucid.adapters.torch.watch import Facts, Headless
 from pellucid.core.ask import PLAIN, Answer, Lane, Rows, Variant
 from pellucid.core.errors import RuleError, UnsupportedModel

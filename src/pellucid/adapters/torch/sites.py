@@ -90,7 +90,7 @@ class Sites:
         return found
 
     def streams(self) -> tuple[Site, ...]:
-        """The candidates among which `auto` chooses: among tokens, those of the last grid in the residual stream's width.
+        """The candidates among which `auto` chooses: among tokens, those of the last grid with the stream's width.
 
         Most layers have that width; only perceptrons, projections and merged patches have others.
         """

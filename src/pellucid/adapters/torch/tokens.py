@@ -1,4 +1,4 @@
-"""Models of token ids: ids have no slope, so their vectors are explained, put in place where the model looks them up."""
+"""Models of token ids: ids have no slope, so their vectors are explained, put in place where they are looked up."""
 
 from __future__ import annotations
 
