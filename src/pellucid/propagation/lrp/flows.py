@@ -154,6 +154,30 @@ class Quotient(ShapeRule):
 
 
 @dataclass(frozen=True, slots=True)
+class Joined(ShapeRule):
+    """Every part takes what comes to it, as torch does it: serves only where books are kept of constant parts
+
+    Class tokens are joined with the patches of a picture, and take their relevance with them.
+    """
+
+    @property
+    def name(self) -> str:
+        """The word in the audit."""
+        return "joined"
+
+    def serves(self, call: Call) -> bool:
+        """For the books."""
+        return call.full and not call.inplace
+
+    def back(self, call: Call, kept: tuple[Tensor, ...], *upstream: Tensor) -> Signals:
+        """The slices of R."""
+        dim = bound(call, ("tensors", "dim"), kept).get("dim", 0)
+        if call.operator.name == "stack":
+            return upstream[0].unbind(dim)
+        return upstream[0].split([t.shape[dim] for t in kept], dim)
+
+
+@dataclass(frozen=True, slots=True)
 class Refuse(ShapeRule):
     """An operator that no rule has a meaning for: raises RuleError when a signal reaches it.
 
@@ -162,7 +186,7 @@ class Refuse(ShapeRule):
     """
 
     why: str = "has no rule"
-    do: str = "give it a rule in the composite, such as On(Pass(), operators='…'), or unknown='gradient'"
+    do: str = "give it a rule in the composite, such as On(Pass(), operators='…'), or None for its gradient"
 
     @property
     def name(self) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pellucid.core.errors import ParameterError
 from pellucid.propagation.lrp.linear import Linear, linear, output, weights
-from pellucid.propagation.lrp.shares import Part, Signals, above, below, check, idle, over, rises, share, signals, size
+from pellucid.propagation.lrp.shares import Part, Signals, above, below, check, idle, over, share, sides, signals, size
 from pellucid.propagation.rules import Call, Rule
 
 STABILIZER: Final = 1e-6
@@ -98,9 +98,9 @@ class ZPlus(LayerRule):
         """a⁺ · W⁺ᵀ s + a⁻ · W⁻ᵀ s,  s = R / z⁺."""
         view = linear(call, kept)
         view = view if self.bias else replace(view, b=None)
-        up, down = parts(call, view)
-        s = over(upstream[0], supporting(view, up, down), self.stabilizer)
-        return signals(call, view, len(kept), shared(view, s, up, down), share(call, view.b, s, above))
+        a, (up, down) = sides(view.a), parts(call, view)
+        s = over(upstream[0], supporting(view, a, up, down), self.stabilizer)
+        return signals(call, view, len(kept), shared(view, a, s, up, down), share(call, view.b, s, above))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +134,12 @@ class AlphaBeta(LayerRule):
     def back(self, call: Call, kept: tuple[Tensor, ...], *upstream: Tensor) -> Signals:
         """α times what z-plus gives, less β times the same of the negative products."""
         view = linear(call, kept)
-        up, down = parts(call, view)
-        s = self.alpha * over(upstream[0], supporting(view, up, down), self.stabilizer)
-        r, rest = shared(view, s, up, down), share(call, view.b, s, above)
+        a, (up, down) = sides(view.a), parts(call, view)
+        s = self.alpha * over(upstream[0], supporting(view, a, up, down), self.stabilizer)
+        r, rest = shared(view, a, s, up, down), share(call, view.b, s, above)
         if self.beta:
-            t = -self.beta * over(upstream[0], opposing(view, up, down), self.stabilizer)
-            r = r + shared(view, t, down, up)
+            t = -self.beta * over(upstream[0], opposing(view, a, up, down), self.stabilizer)
+            r = r + shared(view, a, t, down, up)
             rest = rest + share(call, view.b, t, below)
         return signals(call, view, len(kept), r, rest)
 
@@ -172,16 +172,15 @@ class Gamma(OutputRule):
         *inputs, z = kept
         view = linear(call, tuple(inputs))
         z = output(call, z)
-        w_up, w_down = parts(call, view)
-        w = weights(call, view)
+        a, w, (w_up, w_down) = sides(view.a), weights(call, view), parts(call, view)
         up, down = w + self.gamma * w_up, w + self.gamma * w_down
-        plus = supporting(view, w_up, w_down)
+        plus = supporting(view, a, w_up, w_down)
         nothing = torch.zeros((), dtype=z.dtype, device=z.device)
         s = torch.where(z > 0, over(upstream[0], z + self.gamma * plus, self.stabilizer), nothing)
         t = torch.where(z < 0, over(upstream[0], z + self.gamma * (z - plus), self.stabilizer), nothing)
-        r, rest = shared(view, s, up, down), self._rest(call, view, s, above)
+        r, rest = shared(view, a, s, up, down), self._rest(call, view, s, above)
         if not idle(t):
-            r = r + shared(view, t, down, up)
+            r = r + shared(view, a, t, down, up)
             rest = rest + self._rest(call, view, t, below)
         return signals(call, view, len(inputs), r, rest)
 
@@ -244,27 +243,29 @@ def parts(call: Call, view: Linear) -> tuple[Tensor, Tensor]:
     return above(w), below(w)
 
 
-def supporting(view: Linear, up: Tensor, down: Tensor) -> Tensor:
+Sides = tuple[Tensor, Tensor | None]
+
+
+def supporting(view: Linear, a: Sides, up: Tensor, down: Tensor) -> Tensor:
     """z⁺ = W⁺ a⁺ + W⁻ a⁻ + b⁺."""
-    b = None if view.b is None else above(view.b)
-    if rises(view.a):
-        return view.run(view.a, up, b)
-    return view.run(above(view.a), up, b) + view.run(below(view.a), down, None)
+    return summed(view, a, up, down, None if view.b is None else above(view.b))
 
 
-def opposing(view: Linear, up: Tensor, down: Tensor) -> Tensor:
+def opposing(view: Linear, a: Sides, up: Tensor, down: Tensor) -> Tensor:
     """z⁻ = W⁻ a⁺ + W⁺ a⁻ + b⁻."""
-    b = None if view.b is None else below(view.b)
-    if rises(view.a):
-        return view.run(view.a, down, b)
-    return view.run(above(view.a), down, b) + view.run(below(view.a), up, None)
+    return summed(view, a, down, up, None if view.b is None else below(view.b))
 
 
-def shared(view: Linear, s: Tensor, up: Tensor, down: Tensor) -> Tensor:
-    """a⁺ · Uᵀ s + a⁻ · Dᵀ s, for weights U and D."""
-    if rises(view.a):
-        return view.a * view.pull(s, up)
-    return view.a * torch.where(view.a > 0, view.pull(s, up), view.pull(s, down))
+def summed(view: Linear, a: Sides, up: Tensor, down: Tensor, b: Tensor | None) -> Tensor:
+    """U a⁺ + D a⁻ + b, for weights U and D."""
+    z = view.run(a[0], up, b)
+    return z if a[1] is None else z + view.run(a[1], down, None)
+
+
+def shared(view: Linear, a: Sides, s: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    """a⁺ · Uᵀ s + a⁻ · Dᵀ s."""
+    r = a[0] * view.pull(s, up)
+    return r if a[1] is None else r.addcmul(a[1], view.pull(s, down))
 
 
 def evenly(call: Call, view: Linear, count: int, r: Tensor, w: Tensor, stabilizer: float) -> Signals:

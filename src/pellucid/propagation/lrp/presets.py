@@ -16,7 +16,7 @@ from pellucid.core.errors import ParameterError, nearest
 from pellucid.propagation.composite import Composite, On
 from pellucid.propagation.lrp.attention import MatrixProduct, Softmax
 from pellucid.propagation.lrp.box import ZBox
-from pellucid.propagation.lrp.flows import Norm, Pass, Product, Quotient, Refuse
+from pellucid.propagation.lrp.flows import Joined, Norm, Pass, Product, Quotient, Refuse
 from pellucid.propagation.lrp.layers import STABILIZER, AlphaBeta, Epsilon, Flat, Gamma, ZPlus
 from pellucid.propagation.lrp.norms import LayerNorm
 from pellucid.propagation.operators import Kind
@@ -44,7 +44,9 @@ def flows(layer: Rule, stabilizer: float = STABILIZER, gates: Gates = "share") -
         On(Quotient(), kinds=(Kind.DIVIDE,)),
         On(Softmax(stabilizer), kinds=(Kind.SOFTMAX,)),
         On(MatrixProduct(gates, layer, stabilizer), kinds=(Kind.MATMUL,)),
+        On(Joined(), operators=("cat", "stack")),
         On(Refuse("joins three tensors"), operators=("addcmul", "addcdiv")),
+        On(Refuse("measures how tensors vary or how long they are"), operators=("var", "std", "norm")),
     )
 
 

@@ -19,9 +19,11 @@ Part = Callable[[Tensor], Tensor]
 
 def over(r: Tensor, z: Tensor, epsilon: float | Tensor) -> Tensor:
     """r / (z + ε · sign z) with sign 0 = +1; without an ε, 0 where z is 0."""
-    if isinstance(epsilon, float) and epsilon == 0:
-        return torch.where(z == 0, 0.0, r / z)
-    return r / torch.where(z < 0, z - epsilon, z + epsilon)
+    if not isinstance(epsilon, Tensor):
+        if epsilon == 0:
+            return torch.where(z == 0, 0.0, r / z)
+        epsilon = torch.tensor(epsilon, dtype=z.dtype, device=z.device)
+    return r / torch.copysign(epsilon, z).add_(z)  # a sum is −0 only where every summand is 0, and shares nothing
 
 
 def size(z: Tensor) -> Tensor:
@@ -39,9 +41,9 @@ def below(t: Tensor) -> Tensor:
     return t.clamp(max=0)
 
 
-def rises(t: Tensor) -> bool:
-    """Whether no element is negative: then half of the passes of a signed rule are zero, and are left out."""
-    return not bool((t < 0).any())
+def sides(a: Tensor) -> tuple[Tensor, Tensor | None]:
+    """a⁺ and a⁻; None where no element is negative: then half of the passes of a signed rule would be zero."""
+    return (a, None) if a.numel() == 0 or bool(a.amin() >= 0) else (above(a), below(a))
 
 
 def signals(call: Call, view: Linear, count: int, r: Tensor, rest: Tensor | float | None = None) -> Signals:
