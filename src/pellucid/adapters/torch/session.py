@@ -25,10 +25,12 @@ from pellucid.adapters.torch.watch import Facts, Headless
 from pellucid.core.ask import PLAIN, Answer, Lane, Rows, Variant
 from pellucid.core.errors import RuleError, UnsupportedModel
 from pellucid.core.explanation import ModelCard
+from pellucid.core.points import At
 from pellucid.core.site import AUTO, Attention, Site
 from pellucid.core.target import Labels
 from pellucid.engine.run import no_room, out_of_memory
 from pellucid.propagation import Intercept
+from pellucid.propagation.composite import inventory
 from pellucid.propagation.deeplift import Unlike
 
 
@@ -54,6 +56,8 @@ class Ready:
     """The attentions, once somebody has asked for them."""
     tails: dict[Site, bool] = field(default_factory=dict)
     """Whether re-running only what lies behind a site was seen to give the same; sites not yet tried are missing."""
+    laid: dict[Any, Any] = field(default_factory=dict)
+    """Composites that look at positions, settled for the calls of a module: by (module, composite, what enters)."""
     unlike: set[Any] = field(default_factory=set)
     """(module, rule) where one reference row cannot stand for several."""
 
@@ -155,7 +159,8 @@ class TorchSession:
         if self._tailed(lane):
             return 4 * self._behind(lane.where.edit.site)  # pyright: ignore[reportOptionalMemberAccess]
         if lane.where.against is not None:
-            return 2 * facts.bytes_all  # what is kept of the references, and of the rows
+            alike = isinstance(lane.where.against, At) and lane.where.against.x.stride(0) == 0  # one reference for all
+            return facts.bytes_all if alike else 2 * facts.bytes_all
         if lane.gradient:
             return facts.bytes_all * 3 // 4 if self.ready.folded else facts.bytes_all  # folded norms keep nothing
         return 4 * facts.bytes_largest + sum(4 * _size(self.site_shape(s)) for s in lane.sites)
@@ -202,7 +207,7 @@ class TorchSession:
     def _ruled(self, net: nn.Module, rows: Rows, lane: Lane, names: bool) -> Answer:
         rule: Any = lane.where.rule
         if not rule.manner.pairs:
-            return self._differentiated(net, rows, lane, Intercept(net, rule, names=names))
+            return self._differentiated(net, rows, lane, Intercept(net, self._settled(net, rows, lane), names=names))
         if rows.start is None or lane.where.into is not None or lane.where.edit is not None:
             raise RuleError(
                 f"{rule.name} shares out the change of an output, and asked is for another number",
@@ -217,6 +222,19 @@ class TorchSession:
         answer.whole = rows.count + len(leaf)
         answer.beside = None if rows.beside is None else rows.beside(out.expand(rows.count, -1))
         return answer
+
+    def _settled(self, net: nn.Module, rows: Rows, lane: Lane) -> Any:
+        """The lane's rules; a composite that looks at positions is told the calls of the module, found in one run."""
+        rule: Any = lane.where.rule
+        if not getattr(rule, "counts", False):
+            return rule
+        key = (net, rule, lane.gradient, lane.slopes)
+        if key not in self.ready.laid:
+            leaf, entering = self._entering(rows, lane)
+            tape = Tape(self.sites, lane, rows, leaf)
+            self.ready.laid[key] = rule.laid(inventory(net, lambda: self._forward(net, entering, tape), rule))
+            self.verification += rows.count
+        return self.ready.laid[key]
 
     def _references(self, rows: Rows, lane: Lane) -> Tensor:
         """The reference of every row; the only one where all are equal, and the model keeps rows apart."""
@@ -263,15 +281,22 @@ class TorchSession:
         return torch.zeros(1, *budget.shape, dtype=budget.dtype, device=budget.device)
 
     def _differentiated(self, net: nn.Module, rows: Rows, lane: Lane, listening: Intercept | None) -> Answer:
+        leaf, entering = self._entering(rows, lane)
         with torch.enable_grad(), nullcontext() if listening is None else listening:
-            leaf = rows.build().detach().requires_grad_(lane.gradient)
             tape = Tape(self.sites, lane, rows, leaf)
-            out = self._forward(net, (leaf if lane.where.into is None else rows.clean()) * 1, tape)
+            out = self._forward(net, entering, tape)
+        with torch.enable_grad():
             answer = self._backward(rows, out, leaf, tape, lane)
         if listening is not None:
             listening.verify()
             self._note(net, listening)
         return answer
+
+    def _entering(self, rows: Rows, lane: Lane) -> tuple[Tensor, Tensor]:
+        """The points as leaves of the graph, and what enters the model: a tensor that it may change in place."""
+        leaf = rows.build().detach().requires_grad_(lane.gradient)
+        with torch.enable_grad():
+            return leaf, (leaf if lane.where.into is None else rows.clean()) * 1
 
     def _note(self, net: nn.Module, seen: Intercept) -> None:
         """Say what a rule served, and which activations kept their ordinary gradient."""
@@ -305,7 +330,8 @@ class TorchSession:
 
     def _through(self, net: nn.Module, x: Tensor, tape: Tape) -> Tensor:
         if net is self.ready.prepared and x.ndim == 4:
-            x = x.contiguous(memory_format=torch.channels_last)
+            with torch._C.DisableTorchFunction():  # no operator of the model
+                x = x.contiguous(memory_format=torch.channels_last)
         head = self.ready.facts.head
         with tape.on(net):
             if head is None:
@@ -371,6 +397,10 @@ class TorchSession:
         ready, where = self.ready, lane.where
         if where.variant is not None:
             return self._variant(where.variant)
+        rule: Any = where.rule
+        relevance = rule is not None and rule.manner.start == "score"
+        if relevance and ready.folded:  # relevance depends on whether batch norms are part of the layer before them
+            return (ready.prepared or ready.twin) if rule.manner.merge else ready.twin
         if ready.prepared is None or any(s.name in ready.folded for s in touched(lane)):
             return ready.twin
         return ready.prepared
