@@ -11,11 +11,12 @@ import torch
 from tests.peers.models import BUNDLED, TRANSFORMERS, Case, DenseNetOfModules, case, distance, local, plain, twin_case
 from tests.peers.rows import GUIDED, KNOWN, LAYER_PATH, TOLERANCE
 from tests.peers.with_captum import COMPARED, RULES
-from tests.peers.with_grad_cam import CAMS, raw
+from tests.peers.with_grad_cam import CAMS, finer, in_double, inside, raw, signed, similar
 from tests.unit.propagation.nets import Net, by_hand
 from tests.unit.propagation.nets import plain as plain_gradient
 from tests.unit.propagation.nets import row as random_row
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import pellucid
 from pellucid.core.errors import RuleError
@@ -201,6 +202,67 @@ def test_in_place_or_not_makes_no_difference(title):
     if title in ("Grad-CAM", "XGrad-CAM"):  # the peer's XGrad-CAM adds 1e-7 to sums that may be small
         assert distance(raw(theirs, twin), a) <= (1e-5 if title == "XGrad-CAM" else TOLERANCE)
         assert distance(raw(theirs, written), a) > 0.01
+
+
+def test_shapley_cam_of_a_transformer_is_the_second_derivative():
+    c = case("vit_b_16 (narrow)")
+    kept: list[Tensor] = []
+    hook = c.layer.register_forward_hook(lambda m, i, o: kept.append(o))
+    with sdpa_kernel(SDPBackend.MATH):
+        score = c.module(c.x.clone().requires_grad_())[:, c.target].sum()
+        hook.remove()
+        tokens = kept[0].detach().clone()
+        tokens[:, :1] = 0  # the map is of the patches
+        (slope,) = torch.autograd.grad(score, kept[0], create_graph=True)
+        (product,) = torch.autograd.grad((slope * tokens).sum(), kept[0])
+    act, weight = c.at_grid(kept[0].detach()), c.at_grid((slope - product / 2).detach())
+    wanted = (weight.mean((2, 3), keepdim=True) * act).sum(1)
+    method = pellucid.registry.make("shapley_cam", {"at": c.site, "relu": False})
+    assert distance(ours(c.module, c.x, method, c.target), wanted) <= 1e-8
+    with pytest.raises(RuntimeError):
+        raw("ShapleyCAM", c)
+
+
+def test_finer_cam_is_the_map_of_a_difference():
+    """Behind pooling and a linear layer, the gradient of a difference of scores is a difference of weights."""
+    c = case("resnet18")
+    act, _ = inside(c)
+    order = similar(c)
+    weight = c.module.fc.weight.detach()
+    mix = weight[order[:, 0]] - weight[order[:, 1:4]].mean(1)
+    wanted = ((mix[..., None, None] * act).sum(1) / act[0, 0].numel()).relu()
+    method = pellucid.registry.make("finer_cam", {"at": c.site, "strength": 1.0})
+    assert distance(ours(c.module, c.x, method, None), wanted) <= EXACT
+    assert distance(finer(c, weighted=False), wanted) <= TOLERANCE
+    assert distance(finer(c, weighted=True), wanted) > 0.01
+
+
+def test_an_enlarged_spot_stays_at_its_place():
+    """A place of a map of 4 × 4 stands for 16 × 16 pixels of 64 × 64: their middle is where its spot must lie."""
+    from pellucid.ops.resize import resize
+
+    for i in (1, 2):
+        spot = torch.zeros(4, 4, dtype=torch.float64)
+        spot[i, 1] = 1
+        theirs = nn.UpsamplingBilinear2d(size=(64, 64))(spot[None, None])[0, 0]
+        line = torch.arange(64, dtype=torch.float64)
+        mine, their = ((big.sum(1) * line).sum() / big.sum() for big in (resize(spot, (64, 64)), theirs))
+        assert abs(float(mine) - (16 * i + 7.5)) <= EXACT
+        assert abs(float(their) - (16 * i + 7.5)) > 1
+
+
+def test_a_channel_that_is_off_is_zero():
+    """Behind pooling and a linear layer the score falls by w_k mean A_k, whatever the sign of A."""
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)).double().eval()
+    x = random_row(2, 3, 9, 9)
+    c = Case(name="", module=net, x=x, target=1, site="0")
+    act, _ = inside(c)
+    drop = net[3].weight[1].detach() * act.mean((2, 3)) / net(x)[:, 1:2].detach().abs()
+    wanted = (drop[..., None, None] * act).sum(1)
+    method = pellucid.registry.make("ablation_cam", {"at": "0", "relu": False})
+    assert distance(ours(net, x, method, 1), wanted) <= EXACT
+    with in_double(centres=True):
+        assert distance(signed("AblationCAM", c), wanted) > 0.01
 
 
 def test_sign_and_scale_survive():

@@ -29,11 +29,18 @@ RULES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """ours: the method on a case; theirs: the peer's numbers; target: what is explained, else the case's class."""
+    """ours: the method on a case; theirs: the peer's numbers; target: what is explained, else the case's class.
+
+    models: those that are compared; all when there are none.
+    """
 
     ours: Callable[[Case], Any]
     theirs: Callable[[Case], Tensor]
     target: Callable[[Case], Any] | None = None
+    models: tuple[str, ...] = ()
+
+    def on(self, model: str) -> bool:
+        return not self.models or model in self.models
 
 
 def attr() -> Any:
