@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from pellucid.methods.deep_lift import DeepLiftShap as DeepLiftShap
     from pellucid.methods.expected_gradients import ExpectedGradients as ExpectedGradients
     from pellucid.methods.finer_cam import FinerCAM as FinerCAM
+    from pellucid.methods.full_grad import FullGrad as FullGrad
     from pellucid.methods.gradient import Gradient as Gradient
     from pellucid.methods.gradient import InputXGradient as InputXGradient
     from pellucid.methods.guided import Deconvnet as Deconvnet
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from pellucid.methods.internal import InternalInfluence as InternalInfluence
     from pellucid.methods.le_grad import LeGrad as LeGrad
     from pellucid.methods.occlusion import Occlusion as Occlusion
+    from pellucid.methods.rect_grad import RectGrad as RectGrad
     from pellucid.methods.smooth_grad import SmoothGrad as SmoothGrad
     from pellucid.methods.smooth_grad import VarGrad as VarGrad
     from pellucid.methods.xrai import XRAI as XRAI
@@ -95,6 +97,7 @@ _HOMES = {
     "pellucid.methods.deep_lift": ("DeepLift", "DeepLiftShap"),
     "pellucid.methods.expected_gradients": ("ExpectedGradients",),
     "pellucid.methods.finer_cam": ("FinerCAM",),
+    "pellucid.methods.full_grad": ("FullGrad",),
     "pellucid.methods.gradient": ("Gradient", "InputXGradient"),
     "pellucid.methods.guided": ("Deconvnet", "GuidedBackprop"),
     "pellucid.methods.guided_grad_cam": ("GuidedGradCAM",),
@@ -104,6 +107,7 @@ _HOMES = {
     "pellucid.methods.internal": ("Conductance", "InternalInfluence"),
     "pellucid.methods.le_grad": ("LeGrad",),
     "pellucid.methods.occlusion": ("Occlusion",),
+    "pellucid.methods.rect_grad": ("RectGrad",),
     "pellucid.methods.smooth_grad": ("SmoothGrad", "VarGrad"),
     "pellucid.methods.xrai": ("XRAI",),
     "pellucid.preprocess": ("Preprocess",),

@@ -24,6 +24,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "cams_all": (
         *("grad_cam", "grad_cam_plus_plus", "x_grad_cam", "hi_res_cam", "layer_cam", "eigen_cam"),
         *("eigen_grad_cam", "shapley_cam", "finer_cam", "smooth_grad_cam_plus_plus", "ablation_cam", "score_cam"),
+        "full_grad",
     ),
 }
 """Names that stand for several methods."""

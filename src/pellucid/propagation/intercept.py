@@ -53,6 +53,7 @@ class Intercept(TorchFunctionMode):
              twins that have been through a pass with names, and for rules that do not ask for the layer
     against  what a pass of the reference input met, for rules that compare; None in that pass itself, in which the
              calls that the rules would serve are only recorded: afterwards `reference` has them
+    canvas   where rules leave something beside the signal: one input more of every call that is served
 
     The backward pass may follow inside or outside the block, several times. Then `verify` says whether the result
     can be trusted, and `audit` what happened. Raises RuleError at the start for scripted and compiled submodules, and
@@ -60,12 +61,19 @@ class Intercept(TorchFunctionMode):
     """
 
     def __init__(
-        self, root: nn.Module, rules: RuleSet, *, names: bool = True, against: Reference | None = None
+        self,
+        root: nn.Module,
+        rules: RuleSet,
+        *,
+        names: bool = True,
+        against: Reference | None = None,
+        canvas: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.root, self.rules, self.names = root, rules, names
         self.manner = rules.manner
         self._against = against
+        self.canvas = canvas
         self._taking = Taking() if self.manner.pairs and against is None else None
         self._layers: Layers | None = None
         self._served: dict[tuple[Callable[..., Any], Kind, str], Rule | None] = {}
@@ -245,7 +253,7 @@ class Intercept(TorchFunctionMode):
         if self._merging is not None:
             rule = self._merged(call, rule, met, args, kwargs)
             self._merging.read(inputs)
-        output = Ruled.apply(call, rule, met, self._keeper, *inputs)
+        output = Ruled.apply(call, rule, met, self._keeper, *inputs, *(() if self.canvas is None else (self.canvas,)))
         if nodes_of(output):
             self._count_in(place)
         if type(output) is tuple:

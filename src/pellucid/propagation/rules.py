@@ -209,6 +209,8 @@ class Manner:
     named    whether `rule_for` looks at layer, call or order; otherwise only the first pass needs names
     pairs    whether rules compare with a reference input, so that `call.reference` is there
     full     whether the signals of biases and constants are wanted, for the books
+    canvas   planes of the canvas: what rules give back for one input more than a call has adds up there, as large as
+             the picture, and is answered instead of the signal at the model's input
     """
 
     start: Literal["slope", "score"] = "slope"
@@ -217,6 +219,7 @@ class Manner:
     named: bool = True
     pairs: bool = False
     full: bool = False
+    canvas: int = 0
 
 
 class RuleSet(Protocol):

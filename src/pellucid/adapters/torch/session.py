@@ -207,7 +207,9 @@ class TorchSession:
     def _ruled(self, net: nn.Module, rows: Rows, lane: Lane, names: bool) -> Answer:
         rule: Any = lane.where.rule
         if not rule.manner.pairs:
-            return self._differentiated(net, rows, lane, Intercept(net, self._settled(net, rows, lane), names=names))
+            canvas = _canvas(rows, rule.manner.canvas)
+            listening = Intercept(net, self._settled(net, rows, lane), names=names, canvas=canvas)
+            return self._differentiated(net, rows, lane, listening)
         if rows.start is None or lane.where.into is not None or lane.where.edit is not None:
             raise RuleError(
                 f"{rule.name} shares out the change of an output, and asked is for another number",
@@ -286,7 +288,8 @@ class TorchSession:
             tape = Tape(self.sites, lane, rows, leaf)
             out = self._forward(net, entering, tape)
         with torch.enable_grad():
-            answer = self._backward(rows, out, leaf, tape, lane)
+            ends = leaf if listening is None or listening.canvas is None else listening.canvas
+            answer = self._backward(rows, out, ends, tape, lane)
         if listening is not None:
             listening.verify()
             self._note(net, listening)
@@ -401,7 +404,8 @@ class TorchSession:
         relevance = rule is not None and rule.manner.start == "score"
         if relevance and ready.folded:  # relevance depends on whether batch norms are part of the layer before them
             return (ready.prepared or ready.twin) if rule.manner.merge else ready.twin
-        if ready.prepared is None or any(s.name in ready.folded for s in touched(lane)):
+        painted = where.rule is not None and where.rule.manner.canvas  # pyright: ignore[reportAttributeAccessIssue]
+        if ready.prepared is None or painted or any(s.name in ready.folded for s in touched(lane)):
             return ready.twin
         return ready.prepared
 
@@ -426,6 +430,14 @@ class TorchSession:
                     module._buffers[last] = value.detach()
             self.ready.variants[variant] = net
         return self.ready.variants[variant]
+
+
+def _canvas(rows: Rows, planes: int) -> Tensor | None:
+    """An empty canvas as large as the picture, [rows, planes, height, width], where rules want one."""
+    if not planes:
+        return None
+    like = rows.build()
+    return like.new_zeros((len(like), planes, *like.shape[-2:])).requires_grad_()
 
 
 def _best(outputs: Tensor, sites: Mapping[Site, Tensor]) -> Tensor:
