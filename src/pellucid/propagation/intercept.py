@@ -31,6 +31,7 @@ from pellucid.propagation.tensors import (
     Flow,
     as_named,
     checkpointing,
+    constant,
     entering,
     flow,
     flowing,
@@ -173,7 +174,7 @@ class Intercept(TorchFunctionMode):
         """What does not depend on the model's input."""
         if frozen:
             with torch.no_grad():
-                return func(*args, **kwargs)
+                return constant(func(*args, **kwargs))
         output = func(*args, **kwargs)
         if operator.kind is Kind.CAST and self._signs:
             self._signs.cast(args[0], output)
@@ -188,8 +189,8 @@ class Intercept(TorchFunctionMode):
         for stranger in self._strangers:
             if stranger.runs:
                 raise stranger.error(self.rules.name)
-        if any(met.runs for met in self._met.values() if met.served):
-            return
+        if self.manner.pairs or any(met.runs for met in self._met.values() if met.served):
+            return  # rules that compare leave linear operators alone, and there may be no others
         raise refusals.nothing_ran(self._met.values(), self.rules.name)
 
     @property

@@ -62,6 +62,13 @@ def _flow(values: Iterable[Any]) -> Flow:
     return found
 
 
+def constant(output: Any) -> Any:
+    """What was computed from weights without gradients; views of parameters still say that they want some."""
+    if type(output) in (tuple, list):
+        return type(output)(constant(item) for item in output)
+    return output.detach() if isinstance(output, Tensor) and flowing(output) else output
+
+
 def tensors_among(values: Iterable[Any]) -> Iterator[Tensor]:
     """The tensors among arguments, also in lists and tuples."""
     for value in values:

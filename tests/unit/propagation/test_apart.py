@@ -208,6 +208,7 @@ PRODUCTS: dict[str, Any] = {
     "glu": F.glu,
     "softmin": lambda x: F.softmin(x, -1),
 }
+CELLS = {"lstm": nn.LSTMCell(6, 3).double(), "gru": nn.GRUCell(6, 3).double(), "rnn": nn.RNNCell(6, 3).double()}
 RECURRENT: dict[str, Any] = {
     "lstm": nn.LSTM(6, 3, 2, batch_first=True, bidirectional=True),
     "lstm with projection": nn.LSTM(6, 3, proj_size=2, bias=False),
@@ -215,9 +216,9 @@ RECURRENT: dict[str, Any] = {
     "gru, both ways": nn.GRU(6, 3, bidirectional=True, batch_first=True),
     "rnn": nn.RNN(6, 3, nonlinearity="relu"),
     "rnn of tanh": nn.RNN(6, 3, 2),
-    "lstm cell": lambda x, cell=nn.LSTMCell(6, 3).double(): cell(x[0]),
-    "gru cell": lambda x, cell=nn.GRUCell(6, 3).double(): cell(x[0], x[0, :, :3]),
-    "rnn cell": lambda x, cell=nn.RNNCell(6, 3).double(): cell(x[0]),
+    "lstm cell": lambda x: CELLS["lstm"](x[0]),
+    "gru cell": lambda x: CELLS["gru"](x[0], x[0, :, :3]),
+    "rnn cell": lambda x: CELLS["rnn"](x[0]),
 }
 EVERY = NORMS | PRODUCTS | RECURRENT
 
