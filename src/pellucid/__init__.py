@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from pellucid.methods.internal import Conductance as Conductance
     from pellucid.methods.internal import InternalInfluence as InternalInfluence
     from pellucid.methods.le_grad import LeGrad as LeGrad
+    from pellucid.methods.lrp import LRP as LRP
     from pellucid.methods.occlusion import Occlusion as Occlusion
     from pellucid.methods.rect_grad import RectGrad as RectGrad
     from pellucid.methods.smooth_grad import SmoothGrad as SmoothGrad
@@ -106,6 +107,7 @@ _HOMES = {
     "pellucid.methods.integrated_gradients": ("IntegratedGradients",),
     "pellucid.methods.internal": ("Conductance", "InternalInfluence"),
     "pellucid.methods.le_grad": ("LeGrad",),
+    "pellucid.methods.lrp": ("LRP",),
     "pellucid.methods.occlusion": ("Occlusion",),
     "pellucid.methods.rect_grad": ("RectGrad",),
     "pellucid.methods.smooth_grad": ("SmoothGrad", "VarGrad"),

@@ -7,9 +7,11 @@ are merged with the layer before them where there is one; joins, gates and resid
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from inspect import signature
 from typing import Any, Final, Literal
 
+import torch
 from torch import Tensor
 
 from pellucid.core.errors import ParameterError, nearest
@@ -168,25 +170,42 @@ PRESETS: Final[Mapping[str, Callable[..., Composite]]] = {
 """Every preset by its name."""
 
 
-def preset(name: str, bounds: Callable[[], tuple[Tensor, Tensor]], **numbers: float | None) -> Composite:
-    """A composite by its name; raises ParameterError for one that is not there, and for numbers that it does not have.
+def composite(
+    given: str | Composite,
+    ends: Callable[[], tuple[Tensor, Tensor]],
+    unknown: Literal["error", "gradient"] = "error",
+    **numbers: float | None,
+) -> Composite:
+    """A composite as users name it.
 
-    bounds   gives the lowest and highest inputs, for those with a box
+    given    a preset's name, or a Composite, which stays as it is
+    ends     the darkest and the brightest input, [1, ...], for presets with a box: in the units of the model's rows,
+             where either may be the lower
+    unknown  what becomes of operators without a rule; `gradient` holds whatever a Composite says
     numbers  epsilon, gamma …; None leaves the preset's own
+
+    Raises ParameterError for a name that is not there, and for numbers that a composite does not have.
     """
+    wanted: dict[str, Any] = {key: value for key, value in numbers.items() if value is not None}
+    if isinstance(given, Composite):
+        if wanted:
+            raise ParameterError(f"{', '.join(wanted)} beside a Composite", "numbers given to its rules")
+        made = given
+    else:
+        made = _preset(given, ends, wanted)
+    return replace(made, unknown=unknown) if unknown == "gradient" else made
+
+
+def _preset(name: str, ends: Callable[[], tuple[Tensor, Tensor]], wanted: dict[str, Any]) -> Composite:
     if name not in PRESETS:
-        near = nearest(name, PRESETS)
-        raise ParameterError(
-            f"composite {name!r}",
-            f"one of {', '.join(PRESETS)}, or a Composite",
-            f"perhaps {near}" if near else "",
-        )
+        near = nearest(str(name), PRESETS)
+        every = f"one of {', '.join(PRESETS)}, or a Composite"
+        raise ParameterError(f"composite {name!r}", every, f"perhaps {near}" if near else "")
     known = signature(PRESETS[name]).parameters
-    given: dict[str, Any] = {key: value for key, value in numbers.items() if value is not None}
-    for key in given:
+    for key, value in wanted.items():
         if key not in known:
-            has = ", ".join(k for k in known if k in numbers) or "none"
-            raise ParameterError(f"{key}={given[key]!r} for the composite {name}", f"a number that it has: {has}")
+            raise ParameterError(f"{key}={value!r} for the composite {name}", f"one of {', '.join(known)}, where given")
     if "low" in known:
-        given["low"], given["high"] = bounds()
-    return PRESETS[name](**given)
+        dark, bright = ends()
+        wanted |= {"low": torch.minimum(dark, bright), "high": torch.maximum(dark, bright)}
+    return PRESETS[name](**wanted)

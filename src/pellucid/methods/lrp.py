@@ -1,0 +1,92 @@
+"""Layer-wise relevance propagation.
+
+Authors of software for LRP state that it is patented in some countries; users should check whether that concerns them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pellucid.core.ask import Attribution, Can, Query, RowCheck, Where, attribution, together
+from pellucid.core.explanation import Kind
+from pellucid.core.method import at_least, method, one_of, param
+from pellucid.core.site import Site, as_site
+from pellucid.propagation import Composite
+from pellucid.propagation.lrp.presets import composite
+
+NEEDS = (Can.GRADIENT, Can.RULES)
+
+
+@method(kind=Kind.CONTRIBUTION, title="LRP", cite=("bach2015pixel", "montavon2019layer"), needs=NEEDS, family="lrp")
+class LRP:
+    """R_i = Σ_j (a_i w_ij / Σ_i a_i w_ij) R_j from layer to layer, R = s at the output    [Bach et al. 2015]
+
+    Every operator shares its relevance out among its inputs by a rule. Batch norms are merged, residual sums, gates and
+    attention are served as they stand, in any spelling; an operator without a rule is an error that names it.
+
+    The default, epsilon_plus_flat, is smooth and hardly noisy on convolutional nets and says where the evidence is.
+    epsilon_gamma_box is finer in detail, cp_lrp and attn_lrp are made for vision transformers; the default serves them
+    as well, with AttnLRP's rules inside attention.
+
+    composite  which rule serves which operators: a preset's name, or a Composite
+    at         a layer: the relevance of its output; None for the input
+    layers     more layers whose relevance is wanted, under extras["relevance <layer>"]; "all" for all with a map
+    start      `score` distributes the score explained, `one` distributes 1
+    epsilon    ε of linear layers; None is the preset's own
+    gamma      strength of γ; None is the preset's own
+    unknown    `error`, or `gradient` for the plain gradient of operators without a rule
+    """
+
+    composite: Any = param(default="epsilon_plus_flat")
+    at: Any = param(default=None)
+    layers: Any = param(default=())
+    start: str = one_of("score", "one", default="score")
+    epsilon: float | None = at_least(0.0, default=None)
+    gamma: float | None = at_least(0.0, default=None)
+    unknown: str = one_of("error", "gradient", default="error")
+
+    def rules(self, q: Query) -> Composite:
+        """The composite, with bounds from the pictures' range where it has a box."""
+        ends = lambda: (q.baseline("black")[:1], q.baseline("white")[:1])  # noqa: E731
+        return composite(self.composite, ends, self.unknown, epsilon=self.epsilon, gamma=self.gamma)
+
+    async def explain(self, q: Query) -> Attribution:
+        where = Where(rule=self.rules(q))
+        sites = _sites(self.layers, q)
+        asks = [q.grad(where=where) if self.at is None else q.site(self.at, where=where)]
+        relevance, score, *more = await together(*asks, q.score(), *(q.site(site, where=where) for site in sites))
+        relevance = relevance if self.at is None else relevance[1]
+        check = conservation(relevance, score)
+        extras = {f"relevance {site}": signal for site, (_, signal) in zip(sites, more, strict=True)}
+        if self.start == "one":
+            relevance = _of_one(relevance, score)
+            extras = {name: _of_one(signal, score) for name, signal in extras.items()}
+        return attribution(relevance, at=self.at, checks=[check], extras=extras)
+
+
+def conservation(relevance: Tensor, score: Tensor) -> RowCheck:
+    """|Σ_i R_i − s| / |s|: what part of the score did not arrive; [target, batch, ...] and [target, batch]."""
+    total, whole = relevance.double().flatten(2).sum(2), score.double()
+    gap = (total - whole).abs() / whole.abs().clamp_min(torch.finfo(torch.float64).tiny)
+    return RowCheck(
+        name="conservation",
+        value=gap,
+        passed=relevance.flatten(2).isfinite().all(2),
+        says="part of the score that is not found here: biases and constants took it, or stabilisers and rules that do "
+        "not conserve; `pellucid audit` shows where",
+    )
+
+
+def _sites(layers: Any, q: Query) -> tuple[Site, ...]:
+    if isinstance(layers, str) and layers == "all":
+        return q.layers
+    return tuple(as_site(layer) for layer in ([layers] if isinstance(layers, str) else layers))
+
+
+def _of_one(relevance: Tensor, score: Tensor) -> Tensor:
+    """Rules are linear in what comes back: relevance of 1 is that of the score, over the score; 0 for a score of 0."""
+    s = score.view(*score.shape, *(1,) * (relevance.ndim - 2))
+    return torch.where(s == 0, 0.0, relevance / s)
