@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pellucid.core.errors import RuleError
 from pellucid.propagation.operators import Kind
+from pellucid.propagation.rectifiers import between, positive
 from pellucid.propagation.rules import Call, Rule
 
 Function = Callable[[Tensor], Tensor]
@@ -72,8 +73,11 @@ class Curve:
     def of(call: Call, inputs: tuple[Tensor, ...], index: int) -> Curve:
         """The curve of input `index`."""
         name, rectifier = call.operator.name, call.place.kind is Kind.RECTIFIER
-        if rectifier and name in _BY_SIGN:
-            return Curve(F.relu, lambda x: (x > 0).to(x.dtype), True, True)
+        if rectifier and (name == "relu" or name in _BY_SIGN):
+            return Curve(F.relu, positive, True, True)
+        if name in ("relu6", "hardtanh"):
+            low, high = ends_of(call)
+            return Curve(lambda x: x.clamp(low, high), lambda x: between(x, low, high), True, True)
 
         def value(x: Tensor) -> Tensor:
             return call.run(put(x.clone() if call.inplace else x))
@@ -87,7 +91,7 @@ class Curve:
                 return torch.autograd.grad(value(leaf).sum(), leaf)[0]
 
         if rectifier:
-            return Curve(value, lambda x: call.slope(put(x)).to(x.dtype), name in _STRAIGHT, False)
+            return Curve(value, lambda x: call.slope(put(x)), name in _STRAIGHT, False)
         return Curve(value, derivative, False, len(inputs) == 1)
 
 
@@ -99,12 +103,12 @@ def secant(f: Curve, x: Tensor, r: Tensor) -> Tensor:
 
     x, r: the two ends, r broadcast against x.
     """
-    y, y0 = f.value(x), f.value(r)
-    change, way = y - y0, x - r
-    m = change / way
+    y, y0, way = f.value(x), f.value(r), x - r
     if f.straight:
-        same = way == 0
-        return torch.where(same, f.slope(x), m) if bool(same.any()) else m
+        m = y.sub_(y0).div_(way)
+        return torch.where(way == 0, f.slope(x).to(m.dtype), m) if bool(m.sum().isnan()) else m
+    change = y - y0
+    m = change / way
     eps = torch.finfo(m.dtype).eps
     close = way.abs() <= eps**0.5
     if not bool(close.any()):
@@ -121,6 +125,14 @@ def _where(f: Curve, x: Tensor, close: Tensor) -> Tensor:
     slope = torch.zeros_like(x)
     slope[close] = f.slope(x[close])
     return slope
+
+
+def ends_of(call: Call) -> tuple[float, float]:
+    """Where a relu6 or hardtanh is cut."""
+    if call.operator.name == "relu6":
+        return 0.0, 6.0
+    given = dict(zip(("min_val", "max_val"), call.args[1:3], strict=False)) | dict(call.kwargs)
+    return given.get("min_val", -1.0), given.get("max_val", 1.0)
 
 
 def subject(call: Call) -> int:
