@@ -19,7 +19,8 @@ NEEDS = (Can.GRADIENT, Can.SITES)
 class GenericAttention:
     """R ← R + E_h[(∂s/∂A ⊙ A)⁺] R, from R = I, layer after layer    [Chefer, Gur & Wolf, ICCV 2021, eq. 5–6]
 
-    E_h is the mean over the heads of one layer's attention A. Only what speaks for the target is followed.
+    E_h is the mean over the heads of one layer's attention A. Only what speaks for the target is followed. Shown is
+    R − I, what tokens brought to others: the tokens that are read keep no credit for being there.
 
     query  whose row is shown: `class` the first token's, `mean` that of all tokens, `auto` that of the tokens which
            the score is read from; they are kept in extras["readers"]
@@ -32,7 +33,7 @@ class GenericAttention:
         found = await together(*(q.site(layer.site) for layer in layers))
         steps = [with_identity((slope * attention).relu().mean(HEADS)) for attention, slope in found]
         weight = readers(*found[-1], self.query)
-        return placed(row_of(followed(steps), weight), layers[-1], {"readers": weight})
+        return placed(row_of(followed(steps), weight) - weight, layers[-1], {"readers": weight})
 
 
 def with_identity(matrix: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pellucid.core.explanation import Explanation
+from pellucid.core.explanation import TOKEN, Explanation
 from pellucid.views.drawing import Ends, draw, look_of
 from pellucid.views.figure import Anchor, Box, Mark, Photo, Text, bottom
 from pellucid.views.grid import Cell
@@ -15,6 +15,8 @@ from pellucid.views.heat import Overlay
 from pellucid.views.letters import fit, width, wrap
 from pellucid.views.look import Look
 from pellucid.views.palette import Palette
+from pellucid.views.picture import Picture
+from pellucid.views.tokens import tokens
 from pellucid.views.words import number, plain
 
 INK, QUIET, LINE, TRACK = "#1c2127", "#626c77", "#dfe3e8", "#eceff2"
@@ -43,7 +45,9 @@ def photo_marks(row: Explanation, x: float, y: float, style: Style, explained: f
     """The explained picture under its name; below it the model's best classes if any class of it is explained."""
     marks: list[Mark] = [_title(row.inputs.name[0], x, y, style.size, colour=QUIET)]
     picture = row.inputs.picture
-    if picture is None:
+    if row.inputs.tokens:
+        marks = text_marks(row.inputs.name[0], x, y, style)
+    elif picture is None:
         side = style.size
         middle = y + 20 + side / 2 + 4
         marks.append(Box(x=x, y=y + 20, width=side, height=side, colour=TRACK))
@@ -52,6 +56,12 @@ def photo_marks(row: Explanation, x: float, y: float, style: Style, explained: f
         h, w = style.box(picture.shape[1], picture.shape[2])
         marks += framed(Photo(x=x, y=y + 20, width=w, height=h, rgb=picture[0].cpu(), alt=plain(row.inputs.name[0])))
     return marks + prediction_marks(row, x, bottom(marks) + 10, style, explained) if explained else marks
+
+
+def text_marks(text: str, x: float, y: float, style: Style) -> list[Mark]:
+    """A text that was explained, in lines."""
+    lines = wrap(text, style.size, TITLE)
+    return [Text(x=x, y=y + 11 + 18 * i, text=line, size=TITLE, colour=INK) for i, line in enumerate(lines)]
 
 
 def prediction_marks(
@@ -83,23 +93,39 @@ def cell_marks(
 ) -> list[Mark]:
     """A map: title above, colour bar with numbers, remarks and failed checks below."""
     row = cell.row
-    picture = row.inputs.picture
-    shape = row.values.shape[-2:] if picture is None else picture.shape[1:3]
-    h, w = style.box(shape[0], shape[1])
-    drawn = draw(row, look, scale=scale, size=(round(h * DENSITY), round(w * DENSITY)))[0]
     marks: list[Mark] = [_title(cell.title, x, y, style.size)]
     if cell.detail:
         marks.append(Text(x=x, y=y + 27, text=fit(cell.detail, style.size, SMALL), size=SMALL, colour=QUIET))
         y += 16
-    marks += framed(Photo(x=x, y=y + 20, width=w, height=h, rgb=drawn.rgb, alt=drawn.alt))
-    marks += bar_marks(
-        drawn.palette, look_of(row, look), drawn.scale, x, y + 20 + h + 8, w if w > 0.6 * style.size else style.size
-    )
+    here, drawn, w, end = (_text if TOKEN in row.dims else _map)(row, x, y + 20, style, look, scale)
+    marks += here
+    bar = w if w > 0.6 * style.size else style.size
+    marks += bar_marks(drawn.palette, look_of(row, look), drawn.scale, x, end + 8, bar)
     for text, red in chips_of(row, drawn.note):
         marks += _chip(text, red, x, bottom(marks) + 8, style.size)
     if not predictions:
         return marks
     return marks + prediction_marks(row, x, bottom(marks) + 10, style, frozenset(row.target.index))
+
+
+def _map(
+    row: Explanation, x: float, y: float, style: Style, look: Look | str | None, scale: Ends | None
+) -> tuple[list[Mark], Picture, float, float]:
+    """The framed map, what was drawn, how wide it is, and where it ends."""
+    picture = row.inputs.picture
+    shape = row.values.shape[-2:] if picture is None else picture.shape[1:3]
+    h, w = style.box(shape[0], shape[1])
+    drawn = draw(row, look, scale=scale, size=(round(h * DENSITY), round(w * DENSITY)))[0]
+    return framed(Photo(x=x, y=y, width=w, height=h, rgb=drawn.rgb, alt=drawn.alt)), drawn, w, y + h
+
+
+def _text(
+    row: Explanation, x: float, y: float, style: Style, look: Look | str | None, scale: Ends | None
+) -> tuple[list[Mark], Picture, float, float]:
+    """The coloured text, what was drawn, how wide it is, and where it ends."""
+    text = tokens(row, look, scale=scale)[0]
+    marks = text.marks(x, y, style.size)
+    return marks, text.drawn, style.size, bottom(marks)
 
 
 def bar_marks(colours: Palette, look: Look, ends: Ends, x: float, y: float, w: float) -> list[Mark]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pellucid.core.explanation import Kind
+from pellucid.core.explanation import TOKEN, Kind
 from pellucid.views.cell import QUIET, SMALL, strip
 from pellucid.views.drawing import look_of
 from pellucid.views.figure import Mark, Photo, Text
@@ -23,6 +23,14 @@ MEANING = {
     Kind.SPREAD: "how much the gradient varies around the picture",
 }
 """What the numbers of a kind are, in half a sentence."""
+
+MEANING_IN_TEXT = {
+    Kind.SENSITIVITY: "how fast the score changes with the vector of each token",
+    Kind.CONTRIBUTION: "the part of the score that each token is held responsible for",
+    Kind.CAM: "how much each token counted for the score",
+    Kind.SPREAD: "how much the gradient varies around the text",
+}
+"""The same of texts."""
 
 _REDUCED = {
     "sum": "summed over channels",
@@ -53,15 +61,15 @@ def legend_marks(
     cells: Sequence[Cell], look: Look | str | None, share: str, left_out: int, x: float, y: float, room: float
 ) -> list[Mark]:
     """A swatch and a sentence for each kind of map in the figure, then what holds for all of it."""
-    methods: dict[tuple[Kind, Look], list[str]] = {}
+    methods: dict[tuple[Kind, Look, bool], list[str]] = {}
     for cell in cells:
-        names = methods.setdefault((cell.row.kind, look_of(cell.row, look)), [])
+        names = methods.setdefault((cell.row.kind, look_of(cell.row, look), TOKEN in cell.row.dims), [])
         if cell.row.title not in names:
             names.append(cell.row.title)
     marks: list[Mark] = []
-    for (kind, chosen), names in methods.items():
+    for (kind, chosen, text), names in methods.items():
         marks.append(Photo(x=x, y=y + 3, width=_SWATCH, height=7, rgb=strip(palette(chosen.palette), chosen)))
-        y = _lines(marks, sentence(kind, chosen, names), x + _SWATCH + 14, y, min(room - _SWATCH - 14, 1100)) + 5
+        y = _lines(marks, sentence(kind, chosen, names, text), x + _SWATCH + 14, y, min(room - _SWATCH - 14, 1100)) + 5
     more = f"{left_out} more image{'s are' if left_out > 1 else ' is'} not shown." if left_out else ""
     tail = " ".join(part for part in (_SHARED.get(share, ""), more) if part)
     if tail:
@@ -69,10 +77,10 @@ def legend_marks(
     return marks
 
 
-def sentence(kind: Kind, look: Look, methods: Sequence[str]) -> str:
+def sentence(kind: Kind, look: Look, methods: Sequence[str], text: bool = False) -> str:
     """`Integrated Gradients: the part of the score ..., orange for and purple against; colours end at ...`."""
     more = f" and {len(methods) - 6} more" if len(methods) > 6 else ""
-    parts = [f"{', '.join(methods[:6])}{more}: {MEANING[kind]}"]
+    parts = [f"{', '.join(methods[:6])}{more}: {(MEANING_IN_TEXT if text else MEANING)[kind]}"]
     if look.scale == "centred":
         plus, minus = _HUES.get(look.palette, ("the right end", "the left end"))
         parts.append(
@@ -81,7 +89,7 @@ def sentence(kind: Kind, look: Look, methods: Sequence[str]) -> str:
             else f"{plus} up, {minus} down"
         )
     if kind is not Kind.CAM:
-        parts.append(_REDUCED[look.reduce])
+        parts.append(_REDUCED[look.reduce].replace("channels", "the vector") if text else _REDUCED[look.reduce])
     end = f"; colours end at the {number(look.clip)}th percentile" if look.clip < 100 else ""
     return ", ".join(parts) + end + "."
 

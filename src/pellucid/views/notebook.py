@@ -9,11 +9,12 @@ from html import escape
 
 from PIL import Image
 
-from pellucid.core.explanation import HEIGHT, WIDTH, Explanation
+from pellucid.core.explanation import HEIGHT, TOKEN, WIDTH, Explanation
 from pellucid.views.cell import chips_of, strip
 from pellucid.views.drawing import draw, look_of
 from pellucid.views.panel import panel
 from pellucid.views.picture import Picture, png_bytes
+from pellucid.views.tokens import tokens
 from pellucid.views.words import number, strength
 
 SHOWN = 6
@@ -26,6 +27,7 @@ font:13px/1.45 system-ui,sans-serif}
 .pellucid .maps{display:flex;flex-wrap:wrap;gap:20px}
 .pellucid figure{margin:0;width:224px}
 .pellucid img{display:block;width:224px;height:auto;max-width:100%;border:1px solid var(--line);margin:0 0 6px}
+.pellucid p.text{margin:0 0 6px}
 .pellucid img.bar{height:7px;border:0;margin:0}
 .pellucid figcaption{margin:0 0 6px;overflow-wrap:anywhere}
 .pellucid b{font-weight:600}
@@ -47,7 +49,7 @@ def mime_bundle(explanations: Iterable[Explanation]) -> dict[str, object]:
     them = [explanations] if isinstance(explanations, Explanation) else list(explanations)
     rows = [row for e in them for row in e]
     plain = "\n".join(repr(e) for e in them) or "no explanations"
-    maps = [row for row in rows if HEIGHT in row.dims and WIDTH in row.dims][:SHOWN]
+    maps = [row for row in rows if {HEIGHT, WIDTH} <= set(row.dims) or TOKEN in row.dims][:SHOWN]
     if not maps:
         return {"text/plain": plain}
     figure = replace(panel(maps, max_images=SHOWN), density=1)
@@ -72,11 +74,14 @@ def _figure(row: Explanation, drawn: Picture) -> str:
         for text, red in chips_of(row, drawn.note)
     )
     ends = "".join(f"<span>{escape(number(end))}</span>" for end in drawn.scale)
+    shown = f'<img src="{data_uri(drawn.png())}" alt="{escape(drawn.alt)}">'
+    if TOKEN in row.dims:
+        shown = f'<p class="text">{tokens(row)[0].html()}</p>'
     return (
         f"<figure><figcaption><b>{escape(row.title)}</b>"
         f"<div>{escape(row.target.name[0])}, {escape(strength(row))}</div>"
         f'<div class="quiet">{escape(row.inputs.name[0])}</div>'
-        f'</figcaption><img src="{data_uri(drawn.png())}" alt="{escape(drawn.alt)}">'
+        f"</figcaption>{shown}"
         f'<img class="bar" src="{data_uri(strip_png)}" alt=""><div class="ends">{ends}</div>{chips}</figure>'
     )
 

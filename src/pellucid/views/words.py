@@ -8,7 +8,7 @@ import unicodedata
 import torch
 from torch import Tensor
 
-from pellucid.core.explanation import CHANNEL, HEIGHT, WIDTH, Explanation, Kind
+from pellucid.core.explanation import CHANNEL, HEIGHT, TOKEN, WIDTH, Explanation, Kind
 
 _ROWS = ("upper", "middle", "lower")
 _COLUMNS = ("left", "centre", "right")
@@ -64,6 +64,8 @@ def describe(row: Explanation) -> str:
 
 
 def _says(row: Explanation) -> str:
+    if TOKEN in row.dims:
+        return _text_says(row)
     if HEIGHT not in row.dims or WIDTH not in row.dims:
         return f"{row.values[0].numel()} numbers that are not a map."
     values = row.values[0].detach().to("cpu", torch.float64)
@@ -74,6 +76,22 @@ def _says(row: Explanation) -> str:
     mass = _mass(row, values)
     share, where = _fullest_third(mass)
     return f"{percent(share)} of the mass lies in the {where}; strongest at {_peak(row, mass)}.{_against(row, values)}"
+
+
+def _text_says(row: Explanation) -> str:
+    """The three tokens with the largest numbers, vectors being summed (contributions) or measured by their length."""
+    values = row.values[0].detach().to("cpu", torch.float64)
+    if CHANNEL in row.dims:
+        axis = row.dims.index(CHANNEL) - 1
+        values = values.norm(dim=axis) if row.kind is Kind.SENSITIVITY else values.sum(axis)
+    known = row.inputs.tokens[0] if row.inputs.tokens else tuple(str(i + 1) for i in range(len(values)))
+    values = values[: len(known)]
+    if not bool(values.isfinite().all()):
+        return "some tokens have values that are not finite."
+    if float(values.min()) == float(values.max()):
+        return f"all tokens have the value {number(float(values.min()))}."
+    best = values.abs().argsort(descending=True, stable=True)[:3].tolist()
+    return "strongest at " + ", ".join(f"‘{plain(known[i])}’ ({number(float(values[i]))})" for i in best) + "."
 
 
 def _mass(row: Explanation, values: Tensor) -> Tensor:

@@ -53,14 +53,14 @@ def rolled(model: ViT, x: Tensor, heads: str) -> Tensor:
 
 
 def generic(model: ViT, x: Tensor, target: int) -> Tensor:
-    """R of one picture by the paper's update rule."""
+    """R − I of one picture by the paper's update rule."""
     weights, grads = slopes(model, x, target)
     n = weights[0].shape[-1]
     relevance = torch.eye(n, dtype=x.dtype)
     for a, g in zip(weights, grads, strict=True):
         step = sum((g[h] * a[h]).clamp(min=0) for h in range(HEADS)) / HEADS
         relevance = relevance + step @ relevance
-    return relevance
+    return relevance - torch.eye(n, dtype=x.dtype)
 
 
 def le_grad(model: ViT, x: Tensor, target: int) -> Tensor:

@@ -78,12 +78,14 @@ class Pictures:
     photo: Mapping[str, str]
     layer: Mapping[str, str]
     thumbnail: Mapping[str, str]
+    text: Mapping[str, str]
     style: str
 
     @property
     def bytes(self) -> int:
         """Size of everything in the page."""
-        return len(self.style) + sum(len(u) for d in (self.photo, self.layer, self.thumbnail) for u in d.values())
+        pictures = (self.photo, self.layer, self.thumbnail, self.text)
+        return len(self.style) + sum(len(u) for each in pictures for u in each.values())
 
 
 def _drawn(them: Sequence[Explanation], budget: int) -> tuple[Facts, Pictures, str]:
@@ -115,6 +117,7 @@ def _pictures(page: Facts, side: int) -> Pictures:
         photo=photo,
         layer={name: uri(drawn.png()) for name, drawn in layers.items()},
         thumbnail={name: uri(drawn.thumbnail(pixels[name])) for name, drawn in layers.items()},
+        text={m.id: uri(m.text.png(across=max(side, 320))) for _, _, m in page.maps if m.text is not None},
         style="".join(f'.{name}{{--photo:url("{address}")}}' for name, address in photo.items())
         + "".join(_palette_style(name) for name in palettes),
     )

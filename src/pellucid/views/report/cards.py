@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from pellucid.core.explanation import Explanation, Kind
+from pellucid.core.explanation import TOKEN, Explanation, Kind
 from pellucid.core.method import CATALOGUE, jsonable
 from pellucid.core.words import WORDS
 from pellucid.views.drawing import look_of
-from pellucid.views.legend import MEANING, sentence
+from pellucid.views.legend import MEANING, MEANING_IN_TEXT, sentence
 
 UNKNOWN = "Its equation is not shown: this method was not loaded when the report was written."
 
@@ -99,8 +99,8 @@ def card(number: int, variant: str, uses: Sequence[Explanation]) -> Card:
         title=e.title,
         variant=variant.removeprefix(e.title).lstrip(", "),
         kind=KINDS[e.kind],
-        meaning=_sentence(MEANING[e.kind]),
-        colours=_sentence(_colours(e).removeprefix(MEANING[e.kind]).lstrip(", ")),
+        meaning=_sentence(_meaning(e)),
+        colours=_sentence(_colours(e).removeprefix(_meaning(e)).lstrip(", ")),
         equation=pieces(equation),
         source=source,
         remarks=doc.remarks,
@@ -122,8 +122,12 @@ def colours_of(row: Explanation) -> str:
     return _sentence(_colours(row))
 
 
+def _meaning(row: Explanation) -> str:
+    return (MEANING_IN_TEXT if TOKEN in row.dims else MEANING)[row.kind]
+
+
 def _colours(row: Explanation) -> str:
-    return sentence(row.kind, look_of(row), [""]).removeprefix(": ")
+    return sentence(row.kind, look_of(row), [""], TOKEN in row.dims).removeprefix(": ")
 
 
 def _sentence(text: str) -> str:

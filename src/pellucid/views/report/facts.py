@@ -8,10 +8,11 @@ from typing import Literal
 
 from torch import Tensor
 
-from pellucid.core.explanation import CHANNEL, HEIGHT, WIDTH, Check, Explanation, ModelCard, Record
+from pellucid.core.explanation import CHANNEL, HEIGHT, TOKEN, WIDTH, Check, Explanation, ModelCard, Record
 from pellucid.views.grid import variants
 from pellucid.views.report.cards import KINDS, Card, card, check_title, colours_of
 from pellucid.views.report.layers import Layer, layer
+from pellucid.views.tokens import Coloured, tokens
 from pellucid.views.words import describe, number, percent, strength
 
 Mark = Literal["passed", "near", "failed"]
@@ -50,6 +51,7 @@ class Map:
     kind: str
     colours: str
     layer: Layer | None
+    text: Coloured | None
     alt: str
     low: str
     high: str
@@ -211,6 +213,7 @@ def _question(name: str, entries: list[_Entry], several: bool, side: int) -> Que
 def _map(name: str, entry: _Entry, side: int) -> Map:
     row = entry.row
     drawn = layer(row, side) if _is_map(row) else None
+    text = tokens(row)[0] if TOKEN in row.dims else None
     low, high = (0.0, 0.0) if drawn is None else drawn.drawn.scale
     return Map(
         id=name,
@@ -219,6 +222,7 @@ def _map(name: str, entry: _Entry, side: int) -> Map:
         kind=KINDS[row.kind],
         colours=colours_of(row),
         layer=drawn,
+        text=text,
         alt=describe(row),
         low=number(low),
         high=number(high),
