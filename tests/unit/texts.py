@@ -1,0 +1,57 @@
+"""A small model of texts, a tokenizer that is used like those of the transformers library, and both by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from tests.unit.models import net
+from torch import Tensor, nn
+
+WORDS = "[PAD] [CLS] the film was good bad very ##ly terrib not and . great a [SEP]".split()
+WIDTH, CLASSES = 6, 3
+
+
+class Splitter:
+    """Words of a small vocabulary, in capitals or not; what it does not know is left out."""
+
+    pad_token_id: int | None = 0
+    model_max_length = 12
+
+    def __call__(
+        self, texts: Sequence[str], truncation: bool = False, max_length: int | None = None
+    ) -> dict[str, list[list[int]]]:
+        rows = [[1, *(WORDS.index(word) for word in text.lower().split() if word in WORDS), 15] for text in texts]
+        return {"input_ids": [[*row[: max_length - 1], 15] if truncation and max_length else row for row in rows]}
+
+    def convert_ids_to_tokens(self, ids: Sequence[int]) -> list[str]:
+        return [WORDS[i] for i in ids]
+
+
+class Encoder(nn.Module):
+    """Vectors of tokens and places, one block of attention, the class token's vector through a head."""
+
+    def __init__(self, most: int = 12) -> None:
+        super().__init__()
+        self.place = nn.Embedding(most, WIDTH)
+        self.word = nn.Embedding(len(WORDS), WIDTH)
+        self.q, self.k, self.v = (nn.Linear(WIDTH, WIDTH) for _ in range(3))
+        self.norm, self.head = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, CLASSES)
+
+    def of_vectors(self, vectors: Tensor, mask: Tensor) -> Tensor:
+        """The scores of given vectors of tokens, [batch, tokens, width]."""
+        tokens = vectors + self.place(torch.arange(vectors.shape[1]))
+        scores = self.q(tokens) @ self.k(tokens).transpose(1, 2) / WIDTH**0.5
+        shares = scores.masked_fill(mask[:, None] == 0, -1e30).softmax(-1)
+        return self.head(torch.tanh(self.norm(tokens + shares @ self.v(tokens))[:, 0]))
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        return self.of_vectors(self.word(input_ids), mask)
+
+
+def encoder() -> Encoder:
+    """Seeded weights in float64."""
+    made = net(Encoder())
+    assert isinstance(made, Encoder)
+    return made
