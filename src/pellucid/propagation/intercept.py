@@ -158,6 +158,8 @@ class Intercept(TorchFunctionMode):
         if operator.inplace or overwrites(func, args, kwargs):
             operator = operator if operator.inplace else overwriting(operator)
             self._keeper.overwriting(args[0])
+        if self._merging is not None and operator.name == "batch_norm":
+            rule = self._merging.candidate(func, args, kwargs, rule)
         if rule is None or isinstance(rule, Refused | Unruled):
             return self._noted(func, operator, place, args, kwargs, rule)
         return self._ruled(func, operator, place, rule, subject, args, kwargs)
@@ -252,8 +254,9 @@ class Intercept(TorchFunctionMode):
             call = replace(call, reference=self._against.at(place))
         met = self._meet(place, rule.name, served=True)
         if self._merging is not None:
-            rule = self._merged(call, rule, met, args, kwargs)
             self._merging.read(inputs)
+            if isinstance(rule, merge.Merged):
+                self._merging.merge(rule, met)
         output = Ruled.apply(call, rule, met, self._keeper, *inputs, *(() if self.canvas is None else (self.canvas,)))
         if nodes_of(output):
             self._count_in(place)
@@ -264,17 +267,6 @@ class Intercept(TorchFunctionMode):
         if self._gates is not None:
             self._gates.made(operator, args, kwargs, output)
         return output
-
-    def _merged(self, call: Call, rule: Rule, met: Met, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Rule:
-        """The rule of a batch norm that becomes part of the layer before it, or any other call's own."""
-        merging = self._merging
-        if merging is None or call.operator.name != "batch_norm":
-            return rule
-        maker, found = merging.into(args[0]), merge.affine(call.function, args, kwargs)
-        if maker is None or found is None:
-            return rule
-        merging.merge(maker, found, met)
-        return merge.Merged(maker.fate, rule, found)
 
     def _taken(
         self,

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pellucid.propagation.audit import Met
+from pellucid.propagation.audit import PLAIN, Met
 from pellucid.propagation.following import Notes
 from pellucid.propagation.operators import Kind
-from pellucid.propagation.rules import Call, Fate, Rule
+from pellucid.propagation.rules import Call, Fate, Rule, Unruled
 
 
 class Affine(NamedTuple):
@@ -79,37 +79,50 @@ class Merging:
         if maker is not None and isinstance(after, Tensor) and after is not before:
             self._makers.set(after, maker)
 
-    def into(self, x: Any) -> Call | None:
-        """The call that a batch norm of x may become part of: nobody else has read its output, channels are axis 1."""
-        maker = self._makers.of(x)
-        if maker is None or maker.fate.readers > 0 or (maker.place.kind is Kind.LINEAR and x.dim() != 2):
-            return None
-        return maker if maker.place.kind is Kind.LINEAR or x.dim() == _axes(maker.operator.name) else None
+    def candidate(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], own: Rule | None
+    ) -> Rule | None:
+        """The rule of a batch norm that may be part of the layer before it; its own where there is none."""
+        maker = self._into(args[0]) if args else None
+        found = None if maker is None else affine(function, args, kwargs)
+        if maker is None or found is None:
+            return own
+        return Merged(maker, None if isinstance(own, Unruled) else own, found)
 
-    def merge(self, maker: Call, found: Affine, met: Met) -> None:
-        """The batch norm becomes part of the layer, unless somebody else reads between them later."""
-        maker.fate.affine = (found.scale, found.shift)
-        self._merged[id(maker.fate)] = (met, met.rule)
-        met.rule = f"merged into {maker.operator.name}"
+    def _into(self, x: Any) -> Call | None:
+        """The call that made x, if nobody else has read its output and channels are axis 1."""
+        maker = self._makers.of(x)
+        if maker is None or maker.fate.readers > 0:
+            return None
+        axes = 2 if maker.place.kind is Kind.LINEAR else _axes(maker.operator.name)
+        return maker if x.dim() == axes else None
+
+    def merge(self, rule: Merged, met: Met) -> None:
+        """The batch norm becomes part of the layer, unless somebody else reads between them, now or later."""
+        fate = rule.maker.fate
+        if fate.readers == 1:
+            fate.affine = (rule.found.scale, rule.found.shift)
+            self._merged[id(fate)] = (met, met.rule)
+            met.rule = f"merged into {rule.maker.operator.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Merged(Rule):
     """The rule of a batch norm that may be part of the layer before it: then what comes back goes on to that layer.
 
-    fate   of the layer's output, which tells in the backward pass whether it is so
+    maker  the call of that layer, whose fate tells in the backward pass whether it is so
     own    the rule of the batch norm where it is not; None for its gradient
     found  what the batch norm does
     """
 
-    fate: Fate
+    maker: Call
     own: Rule | None
     found: Affine
 
     @property
     def name(self) -> str:
         """The word in the audit."""
-        return "plain gradient" if self.own is None else self.own.name
+        return PLAIN if self.own is None else self.own.name
 
     def keep(self, call: Call, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """What its own rule needs."""
@@ -126,7 +139,7 @@ class Merged(Rule):
     def back(self, call: Call, kept: tuple[Tensor, ...], *upstream: Tensor) -> tuple[Tensor | None, ...]:
         """R itself, for the layer to share out."""
         (r,) = upstream
-        if self.fate.affine is not None:
+        if self.maker.fate.affine is not None:
             return (r,)
         if self.own is not None:
             return self.own.back(call, kept, r)

@@ -187,6 +187,11 @@ class Refused(Rule):
         """The words in the audit."""
         return "none: refused"
 
+    def back(self, call: Call, kept: tuple[Tensor, ...], *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        """Raises."""
+        self.raising(call.place, "the set of rules")()
+        return ()
+
     def raising(self, place: Place, rules: str) -> Callable[..., None]:
         """What to call when a signal comes back."""
         where = f"in layer {place.layer!r}" if place.layer else "in the model itself"

@@ -164,8 +164,8 @@ def overwriting(x: Tensor) -> Tensor:
 
 def test_what_the_model_overwrites_is_kept_as_it_was():
     rule, _ = seen_by(overwriting, X)
-    names = "conv2d mean add interpolate mul relu add setitem sigmoid mul add sum sum add".split()
-    assert [call.operator.name for call in rule.calls] == [name for name in names if name != "setitem"]
+    names = "conv2d mean add interpolate mul relu add sigmoid mul add sum sum add"
+    assert " ".join(call.operator.name for call in rule.calls) == names
 
 
 @pytest.mark.parametrize(
@@ -270,8 +270,8 @@ def test_a_pass_of_the_reference_input_is_there_to_be_compared_with():
     torch.testing.assert_close((m * (x - r)).sum(), (y - from_).sum())
 
     other = Of(lambda x: x.relu())
-    with pytest.raises(RuleError, match=r"relu in layer ''.* not for the reference"):
-        with Intercept(other, rules, against=before.reference):
-            other(x)
+    unlike = Intercept(other, rules, against=before.reference)
+    with pytest.raises(RuleError, match=r"relu in layer ''.* not for the reference"), unlike:
+        other(x)
     with pytest.raises(RuleError, match="no pass of a reference"):
         _ = seen.reference

@@ -1,0 +1,181 @@
+"""A batch norm behind a layer is part of it: the same relevance as with the norm folded into the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from tests.unit.propagation.nets import row
+from torch import Tensor, nn
+
+from pellucid.propagation import Composite, Intercept, Kind, Manner, On, inventory
+from pellucid.propagation.lrp.flows import Norm, Pass
+from pellucid.propagation.lrp.layers import Epsilon, Gamma, ZPlus
+
+X = row(2, 3, 7, 7, seed=4)
+RULES = [Epsilon(0.25), ZPlus(), Gamma(0.3)]
+
+
+def composite(rule: object, *, merge: bool = True) -> Composite:
+    layer = On(rule, kinds=(Kind.CONVOLUTION, Kind.LINEAR))
+    others = On(Pass(), kinds=(Kind.RECTIFIER,)), On(Norm(), kinds=(Kind.ADD, Kind.NORM))
+    linear = On(None, kinds=(Kind.MULTIPLY, Kind.REDUCE))
+    return Composite("test", (layer, *others, linear), Manner(start="score", merge=merge))
+
+
+class Net(nn.Module):
+    """Convolution, norm, transposed convolution, norm, linear layer, norm; what stands for a norm can be said."""
+
+    def __init__(self, norm: Callable[[nn.Module, Tensor], Tensor] | None = None, *, folded: bool = False) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.m = nn.Conv2d(3, 4, 3, groups=1), nn.BatchNorm2d(4, eps=0.1)
+        self.b, self.n = nn.ConvTranspose2d(4, 2, 2, bias=False), nn.BatchNorm2d(2, affine=False, eps=0.2)
+        self.c, self.o = nn.Linear(72, 5), nn.BatchNorm1d(5)
+        for norm_ in (self.m, self.n, self.o):
+            norm_.running_mean.normal_()
+            norm_.running_var.uniform_(0.5, 2)
+            if norm_.affine:
+                nn.init.normal_(norm_.weight)
+                nn.init.normal_(norm_.bias)
+        self.double().eval()
+        self.norm = norm or (lambda module, z: module(z))
+        if folded:
+            self.fold()
+
+    def fold(self) -> None:
+        with torch.no_grad():
+            for layer, norm, axis in ((self.a, self.m, 0), (self.b, self.n, 1), (self.c, self.o, 0)):
+                zero = torch.zeros(norm.num_features, *[1] * (2 if layer is not self.c else 0), dtype=torch.float64)
+                shift = norm(zero[None]).flatten()
+                scale = norm(zero[None] + 1).flatten() - shift
+                layer.weight.mul_(scale.view(*[-1 if i == axis else 1 for i in range(layer.weight.dim())]))
+                bias = 0 if layer.bias is None else layer.bias * scale
+                layer.bias = nn.Parameter(bias + shift)
+        self.norm = lambda module, z: z
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.norm(self.m, self.a(x)))
+        x = F.relu(self.norm(self.n, self.b(x)))
+        return self.norm(self.o, self.c(x.flatten(1)))
+
+
+def relevance(model: nn.Module, rule: object, *, merge: bool = True) -> tuple[Tensor, Intercept]:
+    x = X.clone().requires_grad_()
+    with Intercept(model, composite(rule, merge=merge)) as seen:
+        y = model(x)
+    (found,) = torch.autograd.grad(y, x, torch.eye(5, dtype=y.dtype)[[1, 3]] * y.detach())
+    seen.verify()
+    return found, seen
+
+
+def functional(m: nn.Module, z: Tensor) -> Tensor:
+    return F.batch_norm(z, m.running_mean, m.running_var, m.weight, m.bias, False, 0.1, m.eps)
+
+
+def native(m: nn.Module, z: Tensor) -> Tensor:
+    return torch.batch_norm(z, m.weight, m.bias, m.running_mean, m.running_var, False, 0.1, m.eps, False)
+
+
+SPELLINGS = {
+    "module": None,
+    "function": functional,
+    "torch": native,
+    "keywords": lambda m, z: F.batch_norm(
+        z, running_mean=m.running_mean, running_var=m.running_var, weight=m.weight, bias=m.bias, eps=m.eps
+    ),
+    "of a copy": lambda m, z: m(F.dropout(z.clone().contiguous(), training=False)),
+}
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+@pytest.mark.parametrize("norm", SPELLINGS.values(), ids=SPELLINGS.keys())
+def test_the_same_as_folded_weights(norm, rule):
+    wanted, _ = relevance(Net(folded=True), rule)
+    found, seen = relevance(Net(norm), rule)
+    torch.testing.assert_close(found, wanted, atol=1e-11, rtol=1e-11)
+    assert [entry.rule for entry in seen.audit if entry.kind is Kind.NORM] == [
+        "merged into conv2d",
+        "merged into conv_transpose2d",
+        "merged into linear",
+    ]
+
+
+READERS = {
+    "before": lambda m, z: _both(z.sum() * 0, m(z)),
+    "after": lambda m, z: _both(m(z), z.sum() * 0),
+    "in another sum": lambda m, z: m(z) + 0 * z,
+    "view": lambda m, z: m(z.view(z.shape)),
+    "overwritten before": lambda m, z: m(z.mul_(2)),
+}
+
+
+def _both(a: Tensor, b: Tensor) -> Tensor:
+    return a + b
+
+
+@pytest.mark.parametrize("norm", READERS.values(), ids=READERS.keys())
+def test_not_when_somebody_else_reads_between_them(norm):
+    wanted, _ = relevance(Net(norm), Epsilon(0.25), merge=False)
+    found, seen = relevance(Net(norm), Epsilon(0.25))
+    torch.testing.assert_close(found, wanted, atol=1e-11, rtol=1e-11)
+    assert not [entry.rule for entry in seen.audit if "merged" in entry.rule]
+
+
+def test_not_when_the_layer_is_an_output_too():
+    class Two(Net):
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            z = self.a(x)
+            return self.m(z), z
+
+    x = X.clone().requires_grad_()
+    with Intercept(model := Two(), composite(Epsilon(0.25))) as seen:
+        y, z = model(x)
+    assert [entry.rule for entry in seen.audit] == ["epsilon 0.25", "norm"]
+    y.sum().backward()
+    assert z.requires_grad
+
+
+def test_not_over_another_axis_and_not_without_a_rule_before():
+    class Sequence(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.c, self.o, self.first = nn.Linear(7, 7), nn.BatchNorm1d(7), nn.BatchNorm2d(3)
+            self.double().eval()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.o(self.c(self.first(x)[:, 0]))
+
+    x = X.clone().requires_grad_()
+    with Intercept(model := Sequence(), composite(Epsilon(0.25))) as seen:
+        model(x).sum().backward()
+    assert [entry.rule for entry in seen.audit if entry.kind is Kind.NORM] == ["norm", "norm"]
+
+
+def of_the_batch(m: nn.Module, z: Tensor) -> Tensor:
+    return F.batch_norm(z, m.running_mean.clone(), m.running_var.clone(), m.weight, m.bias, True, eps=m.eps)
+
+
+def test_a_norm_without_a_rule_of_its_own_is_merged_too():
+    rules = Composite("bare", (On(Epsilon(0.25), kinds=(Kind.CONVOLUTION,)),), Manner(merge=True), "gradient")
+    plain = Composite("bare", rules.lines, Manner(), "gradient")
+    second, training = Net(READERS["after"]), Net(of_the_batch)
+    x = X.clone().requires_grad_()
+    maps = []
+    pairs = (rules, second), (plain, second), (rules, Net()), (plain, Net(folded=True)), (rules, training)
+    for set_of_rules, model in (*pairs, (plain, training)):
+        with Intercept(model, set_of_rules):
+            y = model(x)
+        maps.append(torch.autograd.grad(y[:, 1].sum(), x)[0])
+    torch.testing.assert_close(maps[0], maps[1], atol=1e-11, rtol=1e-11)
+    torch.testing.assert_close(maps[2], maps[3], atol=1e-11, rtol=1e-11)
+    torch.testing.assert_close(maps[4], maps[5], atol=1e-11, rtol=1e-11)
+
+
+def test_the_inventory_is_the_same_with_and_without_merging():
+    model = Net()
+    places = inventory(model, lambda: model(X.clone().requires_grad_()), composite(RULES[0]))
+    _, seen = relevance(model, RULES[0])
+    assert seen.places == places
