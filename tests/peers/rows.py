@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from tests.peers import with_captum, with_grad_cam
+from tests.peers import with_captum, with_grad_cam, with_zennit
 from tests.peers.models import BUNDLED, CASES, TRANSFORMERS, Case, case, distance, plain, twin_case
 from tests.peers.with_captum import Compared
 from torch import Tensor
@@ -15,7 +15,11 @@ import pellucid
 from pellucid.core.errors import RuleError
 
 TOLERANCE = 1e-6
-PEERS: dict[str, dict[str, Compared]] = {"Captum": with_captum.COMPARED, "pytorch-grad-cam": with_grad_cam.COMPARED}
+PEERS: dict[str, dict[str, Compared]] = {
+    "Captum": with_captum.COMPARED,
+    "pytorch-grad-cam": with_grad_cam.COMPARED,
+    "zennit": with_zennit.COMPARED,
+}
 GUIDED = ("Guided Backpropagation", "Deconvnet", "Guided Grad-CAM")
 LAYER_PATH = "Integrated Gradients at a layer"
 TWINS: dict[str, tuple[tuple[str, ...], str]] = {
@@ -139,6 +143,13 @@ KNOWN = (
         ALL,
         "Where activations are not rectified, the peer sets channels to −10⁷ instead of zero.",
         "test_a_channel_that_is_off_is_zero",
+    ),
+    Known(
+        "zennit",
+        (with_zennit.NORMS_AS_THEY_STAND,),
+        ("resnet18",),
+        "zennit merges a batch norm and leaves its ε in the emptied norm, which then scales by 1/√(1 + ε).",
+        "test_where_the_epsilon_of_a_norm_stands_makes_no_difference",
     ),
 )
 

@@ -11,7 +11,7 @@ from tests.peers import prepared, rows, sampled
 from tests.peers.rows import KNOWN, TOLERANCE, Known, Row
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "agreement.md"
-PACKAGES = ("torch", "torchvision", "timm", "captum", "grad-cam")
+PACKAGES = ("torch", "torchvision", "timm", "captum", "grad-cam", "zennit")
 DIFFERENCES = "tests/peers/test_differences.py"
 
 HEAD = """\
@@ -30,7 +30,8 @@ arguments that make them compute the same thing: `abs=False` for Captum's Salien
 Grad-CAM, nearest-neighbour enlargement for Guided Grad-CAM (to whole multiples of the map, where all conventions are
 one), the same windows and the same colour for occlusion, the same nodes for paths, which start at zero. The maps of
 pytorch-grad-cam are those that it computes before it stretches them to [0, 1] and enlarges them, and it is given a
-`reshape_transform` for the transformers; Pellucid finds the grid of tokens by itself.
+`reshape_transform` for the transformers; Pellucid finds the grid of tokens by itself. zennit is given the models that
+its canonizers know, in which the ε of a batch norm has been moved into its variance.
 
 **Models.** efficientnet_lite0 has its released weights and sees 96 × 96 pixels of the cat. The others have random
 weights from a local generator, with norms far from the identity, and see noise: vgg11 (48 pixels, a small head),

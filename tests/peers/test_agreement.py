@@ -8,6 +8,7 @@ from tests.peers.rows import TOLERANCE, Row, every
 
 pytest.importorskip("captum")
 pytest.importorskip("pytorch_grad_cam")
+pytest.importorskip("zennit")
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]
 
 

@@ -12,6 +12,8 @@ from tests.peers.models import BUNDLED, TRANSFORMERS, Case, DenseNetOfModules, c
 from tests.peers.rows import GUIDED, KNOWN, LAYER_PATH, TOLERANCE
 from tests.peers.with_captum import COMPARED, RULES
 from tests.peers.with_grad_cam import CAMS, finer, in_double, inside, raw, signed, similar
+from tests.peers.with_zennit import relevance as of_zennit
+from tests.peers.with_zennit import without_epsilon
 from tests.unit.propagation.nets import Net, by_hand
 from tests.unit.propagation.nets import plain as plain_gradient
 from tests.unit.propagation.nets import row as random_row
@@ -263,6 +265,17 @@ def test_a_channel_that_is_off_is_zero():
     assert distance(ours(net, x, method, 1), wanted) <= EXACT
     with in_double(centres=True):
         assert distance(signed("AblationCAM", c), wanted) > 0.01
+
+
+def test_where_the_epsilon_of_a_norm_stands_makes_no_difference():
+    """The same function has the same relevance."""
+    pytest.importorskip("zennit")
+    c = case("resnet18")
+    same, method = without_epsilon(c.module), pellucid.registry.make("lrp")
+    assert distance(same(c.x), c.module(c.x)) <= EXACT
+    assert distance(ours(same, c.x, method, c.target), ours(c.module, c.x, method, c.target)) <= EXACT
+    one, other = (of_zennit("EpsilonPlusFlat", module, c.x, c.target) for module in (same, c.module))
+    assert distance(one, other) > TOLERANCE
 
 
 def test_sign_and_scale_survive():
