@@ -44,7 +44,7 @@ class Rescale(Rule):
         """The multiplier itself: nothing that the model does later can change it."""
         index = subject(call)
         x, r = ends(call, inputs, index)
-        m = secant(Curve.of(call, inputs, index), x, r)
+        m = secant(Curve.of(call, inputs, index), x, r, call.reference[1] if call.reference else None)
         if m.shape != x.shape:
             raise refusal(call, "has constants that enlarge its input", "expand the input before")
         return (m,)
@@ -92,15 +92,15 @@ class Curve:
         return Curve(value, derivative, False, len(inputs) == 1)
 
 
-def secant(f: Curve, x: Tensor, r: Tensor) -> Tensor:
+def secant(f: Curve, x: Tensor, r: Tensor, made: Tensor | None = None) -> Tensor:
     """m = (f(x) − f(r)) / (x − r)    [shrikumar2017learning, eq. 11]
 
     Where x and r are so close that rounding would drown the quotient, f′ at their midpoint is taken if it carries the
     same change; across a bend or a jump it does not, and the quotient stays. So m · (x − r) is the change to rounding.
 
-    x, r: the two ends, r broadcast against x.
+    x, r: the two ends, r broadcast against x; made: f(r), where it is known.
     """
-    y, y0, way = f.value(x), f.value(r), x - r
+    y, y0, way = f.value(x), f.value(r) if made is None else made, x - r
     if f.straight:
         m = y.sub_(y0).div_(way)
         return torch.where(way == 0, f.slope(x).to(m.dtype), m)
