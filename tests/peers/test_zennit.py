@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import torch
 from tests.peers.models import distance, filled, resnet18, rows
 from tests.peers.with_zennit import PRESETS, box, relevance, without_epsilon
 from tests.unit.propagation.lrp.nets import relevance as own
