@@ -85,7 +85,7 @@ class Composite:
 
     name     for messages and tables
     lines    in order; the last that fits serves
-    manner   how the pass is run
+    manner   how the pass is run; whether layers must be named follows from the lines
     unknown  what becomes of calls that no line fits and that do more than move numbers: `error`, a RuleError when a
              signal comes back to one; or `gradient`, its plain gradient, which the audit shows
     """
@@ -98,6 +98,8 @@ class Composite:
     def __post_init__(self) -> None:
         if self.unknown not in ("error", "gradient"):
             raise ParameterError(f"unknown={self.unknown!r} of the composite {self.name}", "'error' or 'gradient'")
+        named = any(line.layers != ("*",) for line in self.lines)
+        object.__setattr__(self, "manner", replace(self.manner, named=named))
 
     def with_(self, *lines: On) -> Composite:
         """The same with more lines, which go before those that are there: the last line that fits serves."""
@@ -169,21 +171,16 @@ class Laid:
 
     @property
     def manner(self) -> Manner:
-        """That of the composite."""
-        return self.composite.manner
+        """That of the composite, with the order of calls."""
+        return replace(self.composite.manner, ordered=True)
 
     def rule_for(self, place: Place) -> Rule | None:
-        """The rule of a call that was met; raises RuleError for any other."""
-        if place.order < len(self.places) and self.places[place.order] == place:
-            return self._rules[place.order]
-        if not self.composite.counts:
-            return self.composite.rule_for(place)
-        raise RuleError(
-            f"{place.operator} in layer {place.layer!r} is call {place.order} now, and was not when positions were "
-            f"settled for {self.name}",
-            "a model whose operators are the same for every input",
-            "use a composite without positions (first, last, within)",
-        )
+        """The rule of a call that was met; any other must not lie on the path of a signal."""
+        if place.order < len(self.places):
+            met = self.places[place.order]
+            if met == place or (met[:2] == place[:2] and not self.composite.manner.named):
+                return self._rules[place.order]
+        return _UNMET if self.composite.counts else self.composite.rule_for(place)
 
     def __str__(self) -> str:
         return self.composite.table(self.places)
@@ -224,6 +221,12 @@ def inventory(twin: nn.Module, run: Callable[[], Any], rules: Any = None) -> tup
     with torch.enable_grad(), Intercept(twin, Inventory(apart)) as seen:
         run()
     return seen.places
+
+
+_UNMET: Final = Refused(
+    "a model that calls the same operators for every input, or a composite without positions (first, last, within)",
+    "settle the composite anew, with the calls of this very input",
+)
 
 
 def _refused(place: Place) -> Refused:

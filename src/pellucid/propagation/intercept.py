@@ -77,15 +77,15 @@ class Intercept(TorchFunctionMode):
         self.canvas = canvas
         self._taking = Taking() if self.manner.pairs and against is None else None
         self._layers: Layers | None = None
-        self._served: dict[tuple[Callable[..., Any], Kind, str], Rule | None] = {}
+        self._served: dict[tuple[str, Kind], Rule | None] = {}
         self._refusal: RuleError | None = None
-        self._met: dict[tuple[str, Kind, str, int], Met] = {}
-        self._count: dict[tuple[str, Kind, str], int] = {}
+        self._met: dict[tuple[str, str, int], Met] = {}
+        self._count: dict[tuple[str, str], int] = {}
         self._places: list[Place] = []
         self._native: list[tuple[int, int]] = []
         self._strangers: list[Stranger] = []
         self._signs, self._keeper = Signs(), Keeper()
-        self._gates = Gates() if self.manner.named or self.manner.apart else None
+        self._gates = Gates() if self.manner.named or self.manner.ordered or self.manner.apart else None
         self._merging = merge.Merging() if self.manner.merge else None
         self._start = 0
 
@@ -125,7 +125,7 @@ class Intercept(TorchFunctionMode):
     ) -> Any:
         """Every torch function of the block comes by here."""
         kwargs = {} if kwargs is None else kwargs
-        if func in READS or not torch.is_grad_enabled():
+        if func in READS or not torch.is_grad_enabled() or self._layers is None or not self._layers.running:
             return func(*args, **kwargs)
         try:
             return self._called(func, args, kwargs)
@@ -215,17 +215,14 @@ class Intercept(TorchFunctionMode):
         return self._taking.reference(self._places)
 
     def _rule(self, func: Callable[..., Any], operator: Operator, kind: Kind) -> tuple[Rule | None, Place]:
-        layer = "" if self._layers is None else self._layers.current
-        counted = (operator.name, kind, layer)
-        number = self._count.get(counted, 0) + 1
-        place = Place(kind, operator.name, layer, number, len(self._places))
-        if self.manner.named:
+        layer, name = self._layer, operator.name
+        place = Place(kind, name, layer, self._count.get((name, layer), 0) + 1, len(self._places))
+        if self.manner.named or self.manner.ordered:
             return self.rules.rule_for(place), place
-        key = (func, kind, layer)
         try:
-            return self._served[key], place
+            return self._served[name, kind], place
         except KeyError:
-            rule = self._served[key] = self.rules.rule_for(place)
+            rule = self._served[name, kind] = self.rules.rule_for(place)
             return rule, place
 
     def _ruled(
@@ -257,7 +254,9 @@ class Intercept(TorchFunctionMode):
             self._merging.read(inputs)
             if isinstance(rule, merge.Merged):
                 self._merging.merge(rule, met)
-        output = Ruled.apply(call, rule, met, self._keeper, *inputs, *(() if self.canvas is None else (self.canvas,)))
+        output = Ruled.apply(
+            call, rule, met, self._keeper, (args, kwargs), *inputs, *(() if self.canvas is None else (self.canvas,))
+        )
         if nodes_of(output):
             self._count_in(place)
         if type(output) is tuple:
@@ -323,7 +322,7 @@ class Intercept(TorchFunctionMode):
             self._gates.made(operator, args, kwargs, output)
 
     def _meet(self, place: Place, rule: str, *, served: bool) -> Met:
-        counted = (place.operator, place.kind, place.layer, place.call)
+        counted = (place.operator, place.layer, place.call)
         met = self._met.get(counted)
         if met is None:
             met = Met(place.operator, place.kind, place.layer, place.call, rule, served)
@@ -332,7 +331,7 @@ class Intercept(TorchFunctionMode):
 
     def _count_in(self, place: Place) -> None:
         """A signal can come back through this call."""
-        self._count[place.operator, place.kind, place.layer] = place.call
+        self._count[place.operator, place.layer] = place.call
         self._places.append(place)
 
     def _begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -369,7 +368,11 @@ class Intercept(TorchFunctionMode):
 
     def _refuse_checkpoint(self) -> None:
         if checkpointing():
-            raise refusals.checkpointed("" if self._layers is None else self._layers.current)
+            raise refusals.checkpointed(self._layer)
+
+    @property
+    def _layer(self) -> str:
+        return "" if self._layers is None else self._layers.current
 
 
 class _Again(TorchFunctionMode):

@@ -70,6 +70,11 @@ class Layers:
             self.close()
             raise
 
+    @property
+    def running(self) -> bool:
+        """Whether root is running."""
+        return bool(self._stack)
+
     def close(self) -> None:
         """Take every hook away."""
         while self._handles:

@@ -32,11 +32,14 @@ def affine(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[
     mean, var = given.get("running_mean"), given.get("running_var")
     if given.get("training", False) or mean is None or var is None:
         return None
-    scale = (var + given.get("eps", 1e-5)).rsqrt()
-    if given.get("weight") is not None:
-        scale = given["weight"] * scale
-    shift = -mean * scale
-    return Affine(scale.detach(), (shift if given.get("bias") is None else given["bias"] + shift).detach())
+    weight, bias = (_frozen(given.get(name)) for name in ("weight", "bias"))
+    scale = torch.rsqrt(var + given.get("eps", 1e-5))
+    scale = scale if weight is None else weight * scale
+    return Affine(scale, -mean * scale if bias is None else torch.addcmul(bias, mean, scale, value=-1))
+
+
+def _frozen(weight: Tensor | None) -> Tensor | None:
+    return weight.detach() if weight is not None and weight.requires_grad else weight
 
 
 class Merging:
@@ -125,25 +128,18 @@ class Merged(Rule):
         return PLAIN if self.own is None else self.own.name
 
     def keep(self, call: Call, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """What its own rule needs."""
-        return () if self.own is None else self.own.keep(call, inputs)
-
-    def keeps_output(self, call: Call) -> bool:
-        """As its own rule."""
-        return self.own is not None and self.own.keeps_output(call)
-
-    def borrows_output(self, call: Call) -> bool:
-        """As its own rule."""
-        return self.own is not None and self.own.borrows_output(call)
+        """The inputs: what its own rule needs of them, and of the output, is found when it turns out to be needed."""
+        return () if self.own is None else inputs
 
     def back(self, call: Call, kept: tuple[Tensor, ...], *upstream: Tensor) -> tuple[Tensor | None, ...]:
         """R itself, for the layer to share out."""
         (r,) = upstream
         if self.maker.fate.affine is not None:
             return (r,)
-        if self.own is not None:
-            return self.own.back(call, kept, r)
-        return (r * self.found.scale.view(-1, *[1] * (r.dim() - 2)),)
+        if self.own is None:
+            return (r * self.found.scale.view(-1, *[1] * (r.dim() - 2)),)
+        output = (call.run(kept),) if self.own.borrows_output(call) or self.own.keeps_output(call) else ()
+        return self.own.back(call, (*self.own.keep(call, kept), *output), r)
 
 
 def _axes(name: str) -> int:

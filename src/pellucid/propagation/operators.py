@@ -46,6 +46,8 @@ class Kind(Enum):
     CAST = "cast"
     OTHER = "other"
 
+    __hash__ = object.__hash__  # members are single, and the usual hash costs more than what it is for
+
 
 @dataclass(frozen=True, slots=True)
 class Operator:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -18,13 +19,21 @@ class Ruled(torch.autograd.Function):
     """One call whose backward is a rule."""
 
     @staticmethod
-    def forward(ctx: Any, call: Call, rule: Rule, met: Met, keeper: Keeper, *inputs: Tensor) -> Any:
-        """Run the operator as it is, and keep what the rule needs."""
+    def forward(
+        ctx: Any,
+        call: Call,
+        rule: Rule,
+        met: Met,
+        keeper: Keeper,
+        given: tuple[tuple[Any, ...], Mapping[str, Any]],
+        *inputs: Tensor,
+    ) -> Any:
+        """Run the operator as it is, and keep what the rule needs; `given` are its arguments, with tensors in them."""
         kept = rule.keep(call, inputs)
         if call.inplace:
             kept = tuple(tensor.clone() if tensor is inputs[0] else tensor for tensor in kept)
         ctx.kept = tuple([keeper.hold(tensor) for tensor in kept])
-        output = call.run(inputs)
+        output = call.function(*given[0], **given[1])
         if call.inplace:
             output = inputs[0]
             ctx.mark_dirty(output)
@@ -50,7 +59,7 @@ class Ruled(torch.autograd.Function):
             signals = ctx.rule.back(call, (*kept, *ctx.saved_tensors), *upstream)
             if call.full:
                 ctx.met.book(upstream, signals, call.tracked)
-        return None, None, None, None, *signals, *(None,) * (len(ctx.needs_input_grad) - 4 - len(signals))
+        return None, None, None, None, None, *signals, *(None,) * (len(ctx.needs_input_grad) - 5 - len(signals))
 
 
 def _borrowed(output: Any, keeper: Keeper) -> tuple[Held, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -19,8 +19,7 @@ class Slot:
     index: int
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a call stands: what a set of rules decides by.
 
     kind      what the operator does
@@ -108,11 +107,15 @@ def _fill(value: Any, inputs: tuple[Tensor, ...]) -> Any:
     return value
 
 
+_SLOTS: Final = tuple(Slot(index) for index in range(64))
+
+
 def taken_apart(value: Any, inputs: list[Tensor]) -> Any:
     """The inverse of filling: put the tensors of an argument into `inputs`, and slots in their places."""
     if isinstance(value, Tensor):
         inputs.append(value)
-        return Slot(len(inputs) - 1)
+        count = len(inputs)
+        return _SLOTS[count - 1] if count <= 64 else Slot(count - 1)
     if type(value) in (list, tuple) and any(isinstance(item, Tensor) for item in value):
         return type(value)(taken_apart(item, inputs) for item in value)
     return value
@@ -211,7 +214,8 @@ class Manner:
              itself at the class explained: relevance to be distributed
     apart    kinds of operators that are taken apart into simpler ones, which are then served themselves
     merge    whether a batch norm becomes part of the linear or convolution layer before it
-    named    whether `rule_for` looks at layer, call or order; otherwise only the first pass needs names
+    named    whether `rule_for` looks at layer or call; otherwise only the first pass needs names
+    ordered  whether it looks at the order
     pairs    whether rules compare with a reference input, so that `call.reference` is there
     full     whether the signals of biases and constants are wanted, for the books
     canvas   planes of the canvas: what rules give back for one input more than a call has adds up there, as large as
@@ -222,6 +226,7 @@ class Manner:
     apart: frozenset[Kind] = frozenset()
     merge: bool = False
     named: bool = True
+    ordered: bool = False
     pairs: bool = False
     full: bool = False
     canvas: int = 0
