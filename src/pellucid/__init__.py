@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from pellucid.methods.cam_shapley import ShapleyCAM as ShapleyCAM
     from pellucid.methods.cam_smooth import SmoothGradCAMPlusPlus as SmoothGradCAMPlusPlus
     from pellucid.methods.chefer import GenericAttention as GenericAttention
+    from pellucid.methods.chefer import TransformerAttribution as TransformerAttribution
     from pellucid.methods.combinators import Integrate as Integrate
     from pellucid.methods.combinators import Smooth as Smooth
     from pellucid.methods.deep_lift import DeepLift as DeepLift
@@ -93,7 +94,7 @@ _HOMES = {
     "pellucid.methods.cam_masked": ("ISCAM", "SSCAM", "ScoreCAM"),
     "pellucid.methods.cam_shapley": ("ShapleyCAM",),
     "pellucid.methods.cam_smooth": ("SmoothGradCAMPlusPlus",),
-    "pellucid.methods.chefer": ("GenericAttention",),
+    "pellucid.methods.chefer": ("GenericAttention", "TransformerAttribution"),
     "pellucid.methods.combinators": ("Integrate", "Smooth"),
     "pellucid.methods.deep_lift": ("DeepLift", "DeepLiftShap"),
     "pellucid.methods.expected_gradients": ("ExpectedGradients",),

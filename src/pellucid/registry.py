@@ -21,6 +21,7 @@ for _module in pkgutil.iter_modules(_methods.__path__):
 GROUPS: dict[str, tuple[str, ...]] = {
     "sauron": ("v", "gi", "sg", "sgi", "ig", "gb"),
     "cams": ("grad_cam", "grad_cam_plus_plus", "x_grad_cam", "hi_res_cam", "layer_cam"),
+    "transformers": ("attention_rollout", "generic_attention", "transformer_attribution", "le_grad"),
     "cams_all": (
         *("grad_cam", "grad_cam_plus_plus", "x_grad_cam", "hi_res_cam", "layer_cam", "eigen_cam"),
         *("eigen_grad_cam", "shapley_cam", "finer_cam", "smooth_grad_cam_plus_plus", "ablation_cam", "score_cam"),

@@ -31,8 +31,8 @@ TEXTS = ["the film was very terrib ##ly good and not bad", "a great film"]
 IDS = torch.tensor([[1, 2, 3, 4, 7, 9, 8, 5, 11, 10, 6, 15], [1, 14, 13, 3, 15, 0, 0, 0, 0, 0, 0, 0]])
 LABELS = ["bad", "so so", "good"]
 EVERY: tuple[Any, ...] = (
-    Gradient(), InputXGradient(), IntegratedGradients(steps=4), SmoothGrad(samples=2), Smooth(method=Gradient(), samples=2),
-    AttentionRollout(), GenericAttention(), LeGrad(),
+    Gradient(), InputXGradient(), IntegratedGradients(steps=4), SmoothGrad(samples=2),
+    Smooth(method=Gradient(), samples=2), AttentionRollout(), GenericAttention(), LeGrad(),
 )  # fmt: skip
 
 
@@ -192,7 +192,7 @@ def test_what_is_no_text_is_refused() -> None:
     for wrong in ([], [3], [TEXTS[0], None], 7.5):
         with pytest.raises((InputError, TypeError)):
             explain(handle(), wrong, "gradient")
-    with pytest.raises(InputError, match="token ids .* for a model with an nn.Embedding"):
+    with pytest.raises(InputError, match=r"token ids .* for a model with an nn.Embedding"):
         explain(net(Convnet()), IDS, "gradient")
     with pytest.raises(InputError, match="takes texts"):
         layers(handle())

@@ -8,7 +8,8 @@ import torch
 from tests.unit.models import net
 from torch import Tensor, nn
 
-WORDS = "[PAD] [CLS] the film was good bad very ##ly terrib not and . great a [SEP]".split()
+SEQUENCE = "[PAD] [CLS] the film was good bad very ##ly terrib not and . great a [SEP]"
+WORDS = SEQUENCE.split(" ")
 WIDTH, CLASSES = 6, 3
 
 

@@ -14,12 +14,12 @@ from pellucid.api import explain, plan, wrap
 from pellucid.core.errors import ParameterError, UnsupportedModel
 from pellucid.core.explanation import Explanation, Kind
 from pellucid.methods.attention_rollout import AttentionRollout
-from pellucid.methods.chefer import GenericAttention
+from pellucid.methods.chefer import GenericAttention, TransformerAttribution
 from pellucid.methods.le_grad import LeGrad
 from pellucid.testing import tiny
 
 X = torch.cat([pictures(3, 8), pictures(3, 8).flip(0)], -1)[..., :12]  # 8 × 12 pixels: 2 × 3 patches
-EVERY: tuple[Any, ...] = (AttentionRollout(), GenericAttention(), LeGrad())
+EVERY: tuple[Any, ...] = (AttentionRollout(), GenericAttention(), LeGrad(), TransformerAttribution())
 
 
 def one(method: Any, model: ViT | None = None, target: Any = 1, x: Tensor = X, **more: Any) -> Explanation:
@@ -119,6 +119,66 @@ def test_the_row_that_is_shown_can_be_chosen_and_is_kept() -> None:
     close(auto, torch.tensor([0.0, 0.0] + [1 / 6] * 6, dtype=X.dtype).expand(3, -1))
 
 
+def over(r: Tensor, z: Tensor) -> Tensor:
+    return r / (z + 1e-6 * torch.where(z < 0, -1.0, 1.0))
+
+
+def share(parts: list[Tensor], r: Tensor) -> list[Tensor]:
+    """Relevance of the summands of a sum."""
+    return [part * over(r, sum(parts, torch.zeros_like(r))) for part in parts]
+
+
+def z_plus(a: Tensor, w: Tensor, r: Tensor) -> Tensor:
+    """Relevance of the inputs of a linear layer, [tokens, in], by all products of an input and a weight."""
+    products = (a[:, None, :] * w[None]).clamp(min=0)  # [tokens, out, in]
+    return (products * over(r, products.sum(-1))[..., None]).sum(1)
+
+
+def relevance(model: ViT, x: Tensor, target: int) -> list[Tensor]:
+    """Relevance of every block's attention, [heads, tokens, tokens], of 1 at the target; block after block by hand."""
+    weights, streams = unrolled(model, x)
+    streams = [model.embed(x[None])[0], *streams]
+    r = torch.zeros_like(model.norm(streams[-1]))
+    seed = torch.zeros(1, CLASSES, dtype=x.dtype)
+    seed[0, target] = 1
+    r[:1] = z_plus(model.norm(streams[-1])[:1], model.head.weight, seed)
+    found: list[Tensor] = []
+    for block, a, before in reversed(list(zip(model.blocks, weights, streams, strict=False))):
+        inner, n, d = block.norm1(before), before.shape[0], before.shape[1]
+        qkv = torch.nn.functional.linear(inner, block.attend.attn.in_proj_weight, block.attend.attn.in_proj_bias)
+        q, k, v = qkv.view(n, 3, HEADS, d // HEADS).permute(1, 2, 0, 3)
+        mixed = (a @ v).transpose(0, 1).reshape(n, d)
+        out = block.attend.attn.out_proj(mixed)
+        middle = before + out
+        up = block.up(block.norm2(middle))
+        down = block.down(torch.nn.functional.gelu(up))
+        r, r_down = share([middle, down], r)
+        r_up = z_plus(torch.nn.functional.gelu(up), block.down.weight, r_down)
+        r = r + z_plus(block.norm2(middle), block.up.weight, r_up)
+        r, r_out = share([before, out], r)
+        r_mixed = z_plus(mixed, block.attend.attn.out_proj.weight, r_out).view(n, HEADS, -1).transpose(0, 1)
+        s = over(r_mixed, 2 * (a @ v))
+        r_a, r_v = a * (s @ v.transpose(1, 2)), v * (a.transpose(1, 2) @ s)
+        found.insert(0, r_a)
+        s = over(r_a, 2 * (q @ k.transpose(1, 2)) / (d // HEADS) ** 0.5) / (d // HEADS) ** 0.5
+        r_q, r_k = q * (s @ k), k * (s.transpose(1, 2) @ q)
+        r_qkv = torch.stack([r_q, r_k, r_v]).permute(2, 0, 1, 3).reshape(n, 3 * d)
+        r = r + z_plus(inner, block.attend.attn.in_proj_weight, r_qkv)
+    return found
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("target", [0, 3])
+def test_transformer_attribution(spelling: str, target: int) -> None:
+    e = one(TransformerAttribution(), vit(SPELLINGS[spelling]), target)
+    for i, x in enumerate(X):
+        _, grads = slopes(vit(), x, target)
+        flow = torch.eye(7, dtype=x.dtype)
+        for g, r in zip(grads, relevance(vit(), x, target), strict=True):
+            flow = flow + (g * r).clamp(min=0).mean(0) @ flow
+        close(e.values[i].flatten(), flow[0, 1:], rtol=1e-5)
+
+
 # -- closed forms ------------------------------------------------------------------------------------------------
 
 
@@ -157,12 +217,12 @@ def test_rows_chunks_and_targets_do_not_see_each_other(method: Any) -> None:
 def test_all_share_their_passes() -> None:
     model = wrap(vit())
     together = explain(model, X, EVERY, target=1)
-    assert together[0].record.passes.forward == 9  # the model itself, and two earlier exits, for three pictures
+    assert together[0].record.passes.forward == 12  # the model, its relevance, two earlier exits; three pictures each
     assert together[0].record.passes.rounds == 1
     alone = explain(model, X, [AttentionRollout(), GenericAttention()], target=1)
     assert (alone[0].record.passes.forward, alone[0].record.passes.backward) == (3, 3)
     ahead = plan(model, X, EVERY, target=1)
-    assert ahead.most.forward == ahead.least.forward == 9
+    assert ahead.most.forward == ahead.least.forward == 12
 
 
 def test_rollout_is_the_same_for_all_classes_and_the_others_are_not() -> None:
@@ -217,7 +277,7 @@ class Nowhere(ViT):
 
 @pytest.mark.parametrize("method", EVERY)
 def test_changing_tokens_and_cross_attention_are_refused(method: Any) -> None:
-    with pytest.raises(UnsupportedModel, match="7 tokens in layer .* and 4 in layer"):
+    with pytest.raises(UnsupportedModel, match=r"7 tokens in layer .* and 4 in layer"):
         explain(net(Pooled(depth=2)), X, method)
     with pytest.raises(UnsupportedModel, match="from 1 tokens to 7 others"):
         explain(net(Crossed()), X, method)

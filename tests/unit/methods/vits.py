@@ -110,16 +110,15 @@ def unrolled(model: ViT, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         assert isinstance(block, Block)
         inner = block.norm1(tokens)
         attn = block.attend.attn
-        q, k, v = (F.linear(inner, w, b) for w, b in zip(attn.in_proj_weight.chunk(3), attn.in_proj_bias.chunk(3)))
-        size, parts, here = WIDTH // HEADS, [], []
+        q, k, v = F.linear(inner, attn.in_proj_weight, attn.in_proj_bias).chunk(3, -1)
+        size, here = WIDTH // HEADS, []
         for h in range(HEADS):
             part = slice(h * size, (h + 1) * size)
             a = torch.softmax(q[:, part] @ k[:, part].T / size**0.5, -1)
             here.append(a)
         shares = torch.stack(here) * 1
         weights.append(shares)
-        for h in range(HEADS):
-            parts.append(shares[h] @ v[:, h * size : (h + 1) * size])
+        parts = [shares[h] @ v[:, h * size : (h + 1) * size] for h in range(HEADS)]
         tokens = tokens + attn.out_proj(torch.cat(parts, -1))
         tokens = tokens + block.down(F.gelu(block.up(block.norm2(tokens))))
         streams.append(tokens)

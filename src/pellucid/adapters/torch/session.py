@@ -161,7 +161,7 @@ class TorchSession:
         if lane.where.against is not None:
             alike = isinstance(lane.where.against, At) and lane.where.against.x.stride(0) == 0  # one reference for all
             return facts.bytes_all if alike else 2 * facts.bytes_all
-        if lane.gradient:
+        if lane.gradient or lane.where.rule is not None:
             return facts.bytes_all * 3 // 4 if self.ready.folded else facts.bytes_all  # folded norms keep nothing
         return 4 * facts.bytes_largest + sum(4 * _size(self.site_shape(s)) for s in lane.sites)
 
@@ -218,7 +218,7 @@ class TorchSession:
             )
         before = Intercept(net, rule, names=names)
         with torch.enable_grad(), before:
-            leaf = self._references(rows, lane).clone().requires_grad_(lane.gradient)
+            leaf = self._references(rows, lane).clone().requires_grad_()
             out = self._forward(net, leaf * 1, Tape(self.sites, lane, rows, leaf)).detach()
         answer = self._differentiated(net, rows, lane, Intercept(net, rule, names=names, against=before.reference))
         answer.whole = rows.count + len(leaf)
@@ -296,8 +296,11 @@ class TorchSession:
         return answer
 
     def _entering(self, rows: Rows, lane: Lane) -> tuple[Tensor, Tensor]:
-        """The points as leaves of the graph, and what enters the model: a tensor that it may change in place."""
-        leaf = rows.build().detach().requires_grad_(lane.gradient)
+        """The points as leaves of the graph, and what enters the model: a tensor that it may change in place.
+
+        Rules tell what depends on the points from what is constant, wherever their signal is read.
+        """
+        leaf = rows.build().detach().requires_grad_(lane.gradient or lane.where.rule is not None)
         with torch.enable_grad():
             return leaf, (leaf if lane.where.into is None else rows.clean()) * 1
 
