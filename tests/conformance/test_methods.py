@@ -98,7 +98,7 @@ def test_no_method_refuses_a_model_that_it_can_explain(name: str) -> None:
         wanted = {"vit"}
     if name == "cam":
         wanted -= {"smooth", "vit", "tied", "parametrised"}  # no layer of theirs is averaged
-    if name in ("guided_backprop", "deconvnet"):
+    if name in ("guided_backprop", "deconvnet", "rect_grad"):
         wanted &= set(tiny.names(having="relu"))
     if name == "guided_grad_cam":
         wanted &= {model for model in tiny.names(having="relu") if tiny.ZOO[model].site is not None}

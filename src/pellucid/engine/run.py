@@ -339,7 +339,7 @@ class _Run:
             start if plain else None,
             None if share.lane.where.against is None else against,
             narrow if lone else None,
-            (lambda outputs: score(outputs, {})) if any(b.group.beside for b in chunk) else None,
+            None if share.lane.where.against is None else lambda outputs: score(outputs, {}),
         )
 
     def _give(self, answer: Answer, picks: tuple[Pick, ...], chunk: list[Block]) -> None:

@@ -7,13 +7,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pellucid.adapters.torch.attend import attentions
+from pellucid.adapters.torch.beside import starts
 from pellucid.adapters.torch.budget import Budget
 from pellucid.adapters.torch.outputs import Selector
 from pellucid.adapters.torch.outputs import scores as raw_scores
@@ -210,19 +211,22 @@ class TorchSession:
             canvas = _canvas(rows, rule.manner.canvas)
             listening = Intercept(net, self._settled(net, rows, lane), names=names, canvas=canvas)
             return self._differentiated(net, rows, lane, listening)
-        if rows.start is None or lane.where.into is not None or lane.where.edit is not None:
+        score = rows.beside
+        if score is None or lane.where.into or lane.where.edit or set(lane.sites) - set(lane.slopes):
             raise RuleError(
-                f"{rule.name} shares out the change of an output, and asked is for another number",
-                "a class's output before the softmax, or the difference of two",
-                "leave output at 'logit', and at a layer give the layer as `at`",
+                f"{rule.name} shares out the change of a score, and asked is for a unit or for a change inside",
+                "scores of the outputs",
+                "explain a class, and at a layer give the layer as `at`",
             )
         before = Intercept(net, rule, names=names)
         with torch.enable_grad(), before:
             leaf = self._references(rows, lane).clone().requires_grad_()
             out = self._forward(net, leaf * 1, Tape(self.sites, lane, rows, leaf)).detach()
+        if rows.start is None:
+            rows = replace(rows, start=lambda y: starts(rule, score, y, out, rows.graded))
         answer = self._differentiated(net, rows, lane, Intercept(net, rule, names=names, against=before.reference))
         answer.whole = rows.count + len(leaf)
-        answer.beside = None if rows.beside is None else rows.beside(out.expand(rows.count, -1))
+        answer.beside = score(out.expand(rows.count, -1))
         return answer
 
     def _settled(self, net: nn.Module, rows: Rows, lane: Lane) -> Any:
