@@ -411,7 +411,7 @@ class TorchSession:
         relevance = rule is not None and rule.manner.start == "score"
         if relevance and ready.folded:  # relevance depends on whether batch norms are part of the layer before them
             return (ready.prepared or ready.twin) if rule.manner.merge else ready.twin
-        painted = where.rule is not None and where.rule.manner.canvas  # pyright: ignore[reportAttributeAccessIssue]
+        painted = rule is not None and rule.manner.canvas
         if ready.prepared is None or painted or any(s.name in ready.folded for s in touched(lane)):
             return ready.twin
         return ready.prepared
