@@ -43,12 +43,12 @@ class EigenCAM:
 @method(
     kind=Kind.CAM,
     title="Eigen-Grad-CAM",
-    cite=("muhammad2020eigencam", "gildenblat2021pytorch"),
+    cite="muhammad2020eigencam",
     needs=NEEDS,
     family="cam",
 )
 class EigenGradCAM:
-    """L = M V₁,  M = G ⊙ A = U Σ Vᵀ with one row per place and one column per channel    [Gildenblat 2021]
+    """L = M V₁,  M = G ⊙ A = U Σ Vᵀ with one row per place and one column per channel    [after Muhammad & Yeasin 2020]
 
     The sign is the one with which Σ_p L_p (Σ_k G_pk A_pk) ≥ 0: the map is high where the layer speaks for the
     target, as in HiResCAM.
