@@ -65,10 +65,14 @@ def linear(call: Call, inputs: tuple[Tensor, ...]) -> Linear:
 
 
 def output(call: Call, z: Tensor) -> Tensor:
-    """The output of the call as its linear map gives it: behind the batch norm that was merged."""
+    """The output of the call as its linear map gives it: behind the batch norm that was merged.
+
+    Channels are the second axis of a convolution, the last one of any other layer.
+    """
     if call.fate.affine is None:
         return z
-    scale, shift = (as_channel(c, z) for c in call.fate.affine)
+    convolution = call.place.kind is Kind.CONVOLUTION
+    scale, shift = (as_channel(c, z) if convolution else c.to(z.dtype) for c in call.fate.affine)
     return scale * z + shift
 
 
@@ -259,9 +263,12 @@ def _product(call: Call, inputs: tuple[Tensor, ...], index: int) -> Linear:
         changed = {index: a, factor: _there(w)} | ({} if before is None else {before: torch.zeros_like(inputs[before])})
         return again(call, inputs, changed)
 
-    b = None if before is None else inputs[before] * call.kwargs.get("beta", 1)
+    w, b = inputs[factor], None if before is None else inputs[before] * call.kwargs.get("beta", 1)
+    if call.fate.affine is not None:  # whose channels are the columns of the constant
+        scale, shift = (c.to(w) for c in call.fate.affine)
+        w, b = w * scale, shift if b is None else scale * b + shift
     rest = factor if before is None else before
-    return _by_autograd(inputs[index], inputs[factor], b, times, index, rest)
+    return _by_autograd(inputs[index], w, b, times, index, rest)
 
 
 def _any(call: Call, inputs: tuple[Tensor, ...], index: int) -> Linear:

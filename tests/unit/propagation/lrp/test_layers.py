@@ -16,6 +16,7 @@ from pellucid.core.errors import ParameterError, RuleError
 from pellucid.propagation.lrp.box import ZBox
 from pellucid.propagation.lrp.layers import AlphaBeta, Epsilon, Flat, Gamma, WSquare, Zero, ZPlus
 from pellucid.propagation.lrp.shares import above
+from pellucid.propagation.operators import Kind
 from pellucid.propagation.rules import Rule
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
@@ -128,12 +129,13 @@ def test_alpha_one_is_z_plus_and_large_gamma_goes_there() -> None:
 def merged(made: Made, seed: int) -> tuple[Made, Made]:
     """The layer with a batch norm merged into it, and the layer that has it in its weights."""
     out = made.output()
-    scale, shift = drawn(out.shape[1], seed=seed), drawn(out.shape[1], seed=seed + 1)
+    channels = out.shape[1 if made.kind is Kind.CONVOLUTION else -1]
+    scale, shift = drawn(channels, seed=seed), drawn(channels, seed=seed + 1)
     others = made.inputs[1:]
 
     def run(a: Tensor) -> Tensor:
         z = made.call.run((a, *others))
-        spread = (-1, *(1,) * (z.ndim - 2))
+        spread = (-1, *(1,) * (z.ndim - 2)) if made.kind is Kind.CONVOLUTION else (-1,)
         return scale.view(spread) * z + shift.view(spread)
 
     with_norm = Made(made.call.function, *made.call.filled(made.inputs)[0], affine=(scale, shift), **made.call.kwargs)
@@ -142,9 +144,9 @@ def merged(made: Made, seed: int) -> tuple[Made, Made]:
 
 
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
-@pytest.mark.parametrize("name", [name for name in LAYERS if name != "linear on tokens"])
+@pytest.mark.parametrize("name", [*LAYERS, "matmul"])
 def test_merged_batch_norm(name: str, bias: bool) -> None:
-    with_norm, whole = merged(layer(name, bias, 5), 9)
+    with_norm, whole = merged(MAPS["matmul"] if name == "matmul" else layer(name, bias, 5), 9)
     a = with_norm.inputs[0]
     w, b = matrix(lambda x: whole.call.function(x[None])[0], a[0])
     r = drawn(*with_norm.output().shape, seed=3)
