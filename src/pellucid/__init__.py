@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from pellucid.methods.chefer import TransformerAttribution as TransformerAttribution
     from pellucid.methods.combinators import Integrate as Integrate
     from pellucid.methods.combinators import Smooth as Smooth
+    from pellucid.methods.crp import CRP as CRP
     from pellucid.methods.deep_lift import DeepLift as DeepLift
     from pellucid.methods.deep_lift import DeepLiftShap as DeepLiftShap
     from pellucid.methods.expected_gradients import ExpectedGradients as ExpectedGradients
@@ -96,6 +97,7 @@ _HOMES = {
     "pellucid.methods.cam_smooth": ("SmoothGradCAMPlusPlus",),
     "pellucid.methods.chefer": ("GenericAttention", "TransformerAttribution"),
     "pellucid.methods.combinators": ("Integrate", "Smooth"),
+    "pellucid.methods.crp": ("CRP",),
     "pellucid.methods.deep_lift": ("DeepLift", "DeepLiftShap"),
     "pellucid.methods.expected_gradients": ("ExpectedGradients",),
     "pellucid.methods.finer_cam": ("FinerCAM",),
