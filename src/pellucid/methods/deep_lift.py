@@ -93,11 +93,15 @@ class DeepLiftShap:
 
 
 def exact(values: Tensor, of_x: Tensor, of_b: Tensor, scale: Tensor | None = None) -> RowCheck:
-    """|Σ_i a_i − Δs| / max(|Δs|, s/1000), s the larger of the two scores: nothing but rounding."""
+    """|Σ_i a_i − Δs| / max(|Δs|, φ s), s the larger of the two scores: nothing but rounding.
+
+    φ is 1/1000, or what makes the limit 32 roundings of the scores: no sum can be nearer to their difference.
+    """
+    eps = torch.finfo(values.dtype).eps
+    limit = 1e-5 * max(1.0, eps / torch.finfo(torch.float32).eps)
     size = of_x.abs().maximum(of_b.abs() if scale is None else scale)
-    limit = 1e-5 * max(1.0, torch.finfo(values.dtype).eps / torch.finfo(torch.float32).eps)
     says = "part of the difference of scores that the values do not account for; more than rounding needs a reason"
-    return completeness(values, of_x - of_b, limit, 1e-3 * size, says)
+    return completeness(values, of_x - of_b, limit, max(1e-3, 32 * eps / limit) * size, says)
 
 
 def _each(specs: Any, x: Tensor) -> list[Any]:

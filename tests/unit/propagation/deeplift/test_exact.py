@@ -186,17 +186,29 @@ def test_one_reference_cannot_stand_for_rows_on_another_axis():
         multipliers(around(swapped), x, x[:1])
 
 
+def turned_softmax(z: Tensor) -> Tensor:
+    return z.transpose(1, 3).softmax(3).transpose(1, 3)
+
+
+def flat_max(z: Tensor) -> Tensor:
+    return z.flatten(2).max(2).values
+
+
 SPELLINGS: dict[str, tuple[Callable[[Tensor], Tensor], ...]] = {
-    "relu": tuple(OPERATORS[name] for name in OPERATORS if name.startswith("relu") and name != "relu6"),
+    "relu": tuple(f for name, f in OPERATORS.items() if name.startswith("relu") and name != "relu6"),
     "relu6": (F.relu6, lambda z: z.clamp(0, 6), lambda z: F.hardtanh(z, 0, 6), nn.ReLU6(inplace=True)),
-    "softmax": (lambda z: z.softmax(1), nn.Softmax(1), lambda z: F.softmin(-z, 1), lambda z: z.transpose(1, 3).softmax(3).transpose(1, 3)),
-    "silu": (F.silu, nn.SiLU(inplace=True), torch.nn.functional.silu),
-    "max": (lambda z: F.max_pool2d(z, 6), lambda z: z.amax((2, 3)), lambda z: z.flatten(2).max(2).values, nn.AdaptiveMaxPool2d(1)),
+    "softmax": (lambda z: z.softmax(1), nn.Softmax(1), lambda z: F.softmin(-z, 1), turned_softmax),
+    "silu": (F.silu, nn.SiLU(inplace=True)),
+    "max": (lambda z: F.max_pool2d(z, 6), lambda z: z.amax((2, 3)), flat_max, nn.AdaptiveMaxPool2d(1)),
     "product": (lambda z: z * z.tanh(), lambda z: torch.mul(z, z.tanh()), lambda z: z.clone().mul_(z.tanh())),
     "square": (lambda z: z * z, torch.square, lambda z: z**2, lambda z: z.pow(2)),
     "quotient": (lambda z: z / z.exp(), lambda z: torch.div(z, z.exp()), lambda z: z.clone().div_(z.exp())),
-    "layer norm": (lambda z: F.layer_norm(z, (4, 6, 6)), lambda z: F.group_norm(z, 1), nn.LayerNorm((4, 6, 6), elementwise_affine=False)),
-}  # fmt: skip
+    "layer norm": (
+        lambda z: F.layer_norm(z, (4, 6, 6)),
+        lambda z: F.group_norm(z, 1),
+        nn.LayerNorm((4, 6, 6), elementwise_affine=False),
+    ),
+}
 
 
 @pytest.mark.parametrize("name", SPELLINGS)
