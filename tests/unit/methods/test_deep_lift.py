@@ -76,6 +76,12 @@ def test_linear_models_have_a_closed_form(rule: str):
     assert torch.allclose(got, model.weight[1].detach() * (x - numbers(4, seed=2)), rtol=1e-12)
 
 
+def slope(f: nn.Module, z: Tensor) -> float:
+    z = z.detach().requires_grad_()
+    with torch.enable_grad():
+        return float(torch.autograd.grad(f(z), z)[0])
+
+
 def by_units(model: nn.Sequential, x: Tensor, r: Tensor, rule: str, target: int) -> Tensor:
     """The paper's rules for linear layer, activation, linear layer, activation, linear layer, in plain loops."""
     f = model[1]
@@ -95,7 +101,8 @@ def by_units(model: nn.Sequential, x: Tensor, r: Tensor, rule: str, target: int)
             if rule == "reveal_cancel":
                 rise = (f(z0[j] + up) - f(z0[j]) + f(z0[j] + up + down) - f(z0[j] + down)) / 2
                 fall = (f(z0[j] + down) - f(z0[j]) + f(z0[j] + up + down) - f(z0[j] + up)) / 2
-                plus, minus = float(rise) / up if up else rate, float(fall) / down if down else rate
+                plus = float(rise) / up if up else (slope(f, z0[j]) + slope(f, z0[j] + down)) / 2
+                minus = float(fall) / down if down else (slope(f, z0[j]) + slope(f, z0[j] + up)) / 2
             for i, part in enumerate(parts):
                 rate = plus if part > 0 else minus if part < 0 else (plus + minus) / 2
                 below[i] += m[j] * float(w[j, i]) * rate
