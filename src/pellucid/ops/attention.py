@@ -84,7 +84,7 @@ def readers(attention: Tensor, slope: Tensor, query: str) -> Tensor:
 
 def row_of(matrix: Tensor, weight: Tensor) -> Tensor:
     """Σ_i w_i M_ij, [target, batch, tokens].  matrix: [target or 1, batch, tokens, tokens]."""
-    return torch.einsum("tbi,tbij->tbj", weight, matrix.expand(len(weight), *matrix.shape[1:]))
+    return torch.einsum("tbi,tbij->tbj", weight.to(matrix), matrix.expand(len(weight), *matrix.shape[1:]))
 
 
 def placed(tokens: Tensor, like: Attention, extras: dict[str, Tensor] | None = None) -> Attribution:
