@@ -51,8 +51,7 @@ class CRP:
 
     def rules(self, q: Query) -> Composite:
         """As in LRP."""
-        ends = lambda: (q.baseline("black")[:1], q.baseline("white")[:1])  # noqa: E731
-        return composite(self.composite, ends, self.unknown, epsilon=self.epsilon, gamma=self.gamma)
+        return composite(self.composite, q.baseline, self.unknown, epsilon=self.epsilon, gamma=self.gamma)
 
     async def explain(self, q: Query) -> Attribution:
         site, rules = as_site(self.at), self.rules(q)

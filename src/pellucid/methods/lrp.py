@@ -50,8 +50,7 @@ class LRP:
 
     def rules(self, q: Query) -> Composite:
         """The composite, with bounds from the pictures' range where it has a box."""
-        ends = lambda: (q.baseline("black")[:1], q.baseline("white")[:1])  # noqa: E731
-        return composite(self.composite, ends, self.unknown, epsilon=self.epsilon, gamma=self.gamma)
+        return composite(self.composite, q.baseline, self.unknown, epsilon=self.epsilon, gamma=self.gamma)
 
     async def explain(self, q: Query) -> Attribution:
         where = Where(rule=self.rules(q))

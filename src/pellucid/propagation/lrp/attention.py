@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from pellucid.core.errors import RuleError
+from pellucid.propagation.lrp.arguments import bound, tracked
 from pellucid.propagation.lrp.flows import takers
 from pellucid.propagation.lrp.layers import STABILIZER, Epsilon, OutputRule
-from pellucid.propagation.lrp.linear import again, bound, tracked
+from pellucid.propagation.lrp.linear import again
 from pellucid.propagation.lrp.shares import Signals, check, over
 from pellucid.propagation.rules import Call, Rule
 

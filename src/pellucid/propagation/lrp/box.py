@@ -65,10 +65,9 @@ class ZBox(LayerRule):
 
     def _around(self, call: Call, a: Tensor) -> tuple[Tensor, Tensor]:
         """The bounds for inputs like `a`, [1, ...]; raises RuleError when `a` is not a row of the model."""
-        ends = (_fitted(self.low.to(a), a), _fitted(self.high.to(a), a))
-        if ends[0] is None or ends[1] is None:
+        low, high = _fitted(self.low.to(a), a), _fitted(self.high.to(a), a)
+        if low is None or high is None:
             raise _elsewhere(call, f"an input of shape {tuple(a.shape[1:])}", tuple(self.low.shape[1:]))
-        low, high = ends
         slack = 1e-4 * (high - low).amax()
         if bool((a < low - slack).any() | (a > high + slack).any()):
             raise _elsewhere(call, "inputs outside of the box", "low ≤ input ≤ high")

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from pellucid.core.errors import RuleError
+from pellucid.propagation.lrp.arguments import bound, slot, tracked
 from pellucid.propagation.lrp.layers import STABILIZER, OutputRule
-from pellucid.propagation.lrp.linear import bound, linear, slot, tracked
+from pellucid.propagation.lrp.linear import linear
 from pellucid.propagation.lrp.shares import Signals, check, over, share, signals
 from pellucid.propagation.rules import Call, Rule
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pellucid.core.errors import RuleError
+from pellucid.propagation.lrp.arguments import bound, only, slot
 from pellucid.propagation.operators import Kind
 from pellucid.propagation.rules import Call, Slot
 
@@ -81,23 +82,6 @@ def as_channel(c: Tensor, z: Tensor) -> Tensor:
     return c.to(z.dtype).view(-1, *(1,) * (z.ndim - 2))
 
 
-def tracked(call: Call, count: int) -> tuple[int, ...]:
-    """The inputs that a signal can flow to; the first one where nobody said."""
-    return tuple(i for i in range(count) if call.tracked[i]) if call.tracked else (0,)
-
-
-def only(call: Call, inputs: tuple[Tensor, ...]) -> int:
-    """The one input that a signal can flow to."""
-    found = tracked(call, len(inputs))
-    if len(found) != 1:
-        raise RuleError(
-            f"{call.operator.name} in layer {call.place.layer!r} combines {len(found)} tensors of the input",
-            "one such tensor, for a rule of linear maps",
-            "give it the rule Product or MatrixProduct",
-        )
-    return found[0]
-
-
 def weights(call: Call, view: Linear) -> Tensor:
     """The weights, for rules that change them; raises RuleError where a call has none."""
     if view.w is None:
@@ -120,19 +104,6 @@ _TRANSPOSED: Final = (*_LAYER, "stride", "padding", "output_padding", "groups", 
 _NORM: Final = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
 _BEFORE: Final = frozenset({"addmm", "baddbmm", "addbmm", "addmv"})
 """Products whose first input is added."""
-
-
-def bound(call: Call, names: tuple[str, ...], inputs: tuple[Tensor, ...]) -> dict[str, Any]:
-    """The arguments of a call by name, tensors in their places."""
-    args, kwargs = call.filled(inputs)
-    return dict(zip(names, args, strict=False)) | kwargs
-
-
-def slot(call: Call, names: tuple[str, ...], name: str) -> int | None:
-    """Which input of the call an argument is."""
-    given: dict[str, Any] = dict(zip(names, call.args, strict=False)) | dict(call.kwargs)
-    value = given.get(name)
-    return value.index if isinstance(value, Slot) else None
 
 
 def _rest(call: Call, names: tuple[str, ...]) -> int | None:

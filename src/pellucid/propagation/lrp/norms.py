@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from pellucid.core.errors import RuleError
+from pellucid.propagation.lrp.arguments import bound, slot
 from pellucid.propagation.lrp.layers import STABILIZER, OutputRule
-from pellucid.propagation.lrp.linear import bound, slot
 from pellucid.propagation.lrp.shares import Signals, check, over
 from pellucid.propagation.rules import Call
 

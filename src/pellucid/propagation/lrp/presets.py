@@ -172,17 +172,16 @@ PRESETS: Final[Mapping[str, Callable[..., Composite]]] = {
 
 def composite(
     given: str | Composite,
-    ends: Callable[[], tuple[Tensor, Tensor]],
-    unknown: Literal["error", "gradient"] = "error",
+    baseline: Callable[[str], Tensor],
+    unknown: str = "error",
     **numbers: float | None,
 ) -> Composite:
     """A composite as users name it.
 
-    given    a preset's name, or a Composite, which stays as it is
-    ends     the darkest and the brightest input, [1, ...], for presets with a box: in the units of the model's rows,
-             where either may be the lower
-    unknown  what becomes of operators without a rule; `gradient` holds whatever a Composite says
-    numbers  epsilon, gamma …; None leaves the preset's own
+    given     a preset's name, or a Composite, which stays as it is
+    baseline  gives the `black` and the `white` input, [batch, ...] in the units of the rows, to presets with a box
+    unknown   what becomes of operators without a rule; `gradient` holds whatever a Composite says
+    numbers   epsilon, gamma …; None leaves the preset's own
 
     Raises ParameterError for a name that is not there, and for numbers that a composite does not have.
     """
@@ -192,11 +191,11 @@ def composite(
             raise ParameterError(f"{', '.join(wanted)} beside a Composite", "numbers given to its rules")
         made = given
     else:
-        made = _preset(given, ends, wanted)
+        made = _preset(given, baseline, wanted)
     return replace(made, unknown=unknown) if unknown == "gradient" else made
 
 
-def _preset(name: str, ends: Callable[[], tuple[Tensor, Tensor]], wanted: dict[str, Any]) -> Composite:
+def _preset(name: str, baseline: Callable[[str], Tensor], wanted: dict[str, Any]) -> Composite:
     if name not in PRESETS:
         near = nearest(str(name), PRESETS)
         every = f"one of {', '.join(PRESETS)}, or a Composite"
@@ -206,6 +205,6 @@ def _preset(name: str, ends: Callable[[], tuple[Tensor, Tensor]], wanted: dict[s
         if key not in known:
             raise ParameterError(f"{key}={value!r} for the composite {name}", f"one of {', '.join(known)}, where given")
     if "low" in known:
-        dark, bright = ends()
+        dark, bright = baseline("black")[:1], baseline("white")[:1]  # either may be the lower, in normalised units
         wanted |= {"low": torch.minimum(dark, bright), "high": torch.maximum(dark, bright)}
     return PRESETS[name](**wanted)

@@ -7,7 +7,7 @@ from math import inf
 
 import torch
 from torch import Tensor
-from torch._C import _functorch
+from torch._C import _functorch  # pyright: ignore[reportAttributeAccessIssue]
 
 from pellucid.core.errors import ParameterError
 from pellucid.propagation.lrp.linear import Linear

@@ -22,7 +22,8 @@ def rows(count: int = 1, size: int = 32, seed: int = 0) -> Tensor:
 
 
 def made(name: str, x: Tensor) -> Composite:
-    return composite(name, lambda: (x.amin((0, 2, 3), True) - 1, x.amax((0, 2, 3), True) + 1))
+    ends = {"black": x.amin((0, 2, 3), True) - 1, "white": x.amax((0, 2, 3), True) + 1}
+    return composite(name, lambda end: ends[end])
 
 
 def resnet() -> nn.Module:
@@ -191,8 +192,8 @@ class Unheard(nn.Module):
 def test_unknown_operators_are_refused_by_name_or_have_their_gradient() -> None:
     x = rows(2, 8)
     with pytest.raises(RuleError, match=r"cross"):
-        relevance(Unheard(), x, composite("epsilon_plus", lambda: (x, x)))
-    rules = composite("epsilon_plus", lambda: (x, x), "gradient").with_(On(Pass(), kinds=(Kind.RECTIFIER,)))
+        relevance(Unheard(), x, composite("epsilon_plus", lambda _: x))
+    rules = composite("epsilon_plus", lambda _: x, "gradient").with_(On(Pass(), kinds=(Kind.RECTIFIER,)))
     with pytest.raises(RuleError, match="no operator that it serves"):
         relevance(Unheard(), x, rules)
 
@@ -204,8 +205,8 @@ def test_composites_by_name() -> None:
     with pytest.raises(ParameterError, match="epsilon_plus_flat"):
         made("epsilon_plus_flatt", x)
     with pytest.raises(ParameterError, match=r"gamma=0\.5 for the composite epsilon_plus"):
-        composite("epsilon_plus", lambda: (x, x), gamma=0.5)
-    assert composite("epsilon", lambda: (x, x), epsilon=0.1) == epsilon(0.1)
+        composite("epsilon_plus", lambda _: x, gamma=0.5)
+    assert composite("epsilon", lambda _: x, epsilon=0.1) == epsilon(0.1)
     with pytest.raises(ParameterError, match="beside a Composite"):
-        composite(epsilon(), lambda: (x, x), epsilon=0.1)
+        composite(epsilon(), lambda _: x, epsilon=0.1)
     assert Epsilon(0.1) in {line.rule for line in epsilon(0.1).lines}
