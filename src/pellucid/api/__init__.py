@@ -67,10 +67,11 @@ def wrap(
         raise ParameterError(f"labels={str(labels)[:60]!r}", "a list of class names, one per output")
     if preprocess is None:
         made = Preprocess.identity()
-    elif isinstance(module, nn.Module) and (isinstance(preprocess, Tokens) or is_tokenizer(preprocess)):
+    elif isinstance(preprocess, Tokens) or is_tokenizer(preprocess):
         most = getattr(getattr(module, "config", None), "max_position_embeddings", None)
         made = preprocess if isinstance(preprocess, Tokens) else Tokens.of(preprocess, most)
-        module, name = Fed(module, made.pad), name or type(module).__name__
+        name = name or type(module).__name__
+        module = Fed(module, made.pad) if isinstance(module, nn.Module) else module  # what is none is refused below
     else:
         made = preprocess if isinstance(preprocess, Preprocess) else Preprocess.from_callable(preprocess)
     return TorchModel(module, made, labels, name=name, outputs=outputs, emits=emits, evaluate=evaluate, rows=rows)

@@ -40,7 +40,7 @@ def waves_of(handle: TorchModel, inputs: Any, tasks: Sequence[Task]) -> Iterator
         yield from _row_waves(handle, inputs, copies)
         return
     if isinstance(handle.preprocess, Tokens):
-        texts = handle.preprocess.read(inputs)
+        texts = handle.preprocess.read(inputs)  # refuses what is no text
         ids = handle.preprocess.rows(texts).to(handle.device)
         yield from _id_waves(handle, ids, copies, texts)
         return
@@ -136,8 +136,9 @@ def _text_inputs(handle: TorchModel, ids: Tensor, texts: Sequence[Text], start: 
             tokens=tuple(one.pieces for one in texts),
         )
     names = tuple(f"row {start + i + 1}" for i in range(len(ids)))
-    known = isinstance(preprocess, Tokens)
-    pieces = tuple(preprocess.pieces(preprocess.unpadded(row)) for row in ids) if known else ()
+    pieces: tuple[tuple[str, ...], ...] = ()
+    if isinstance(preprocess, Tokens):
+        pieces = tuple(preprocess.pieces(preprocess.unpadded(row)) for row in ids)
     return Inputs(name=names, picture=None, shape=shape, notes=((),) * len(ids), tokens=pieces)
 
 
@@ -172,9 +173,9 @@ def how_many(handle: TorchModel, inputs: Any) -> int | None:
     """How many images or texts there are, without a look at them."""
     if isinstance(inputs, str) and isinstance(handle.preprocess, Tokens):
         return 1
-    rows = isinstance(inputs, Tensor) and inputs.dtype != torch.uint8
-    listed = (rows and inputs.ndim) or isinstance(handle.preprocess, Tokens)
-    return len(inputs) if listed else images.count(inputs)
+    if isinstance(inputs, Tensor) and inputs.dtype != torch.uint8 and inputs.ndim:
+        return len(inputs)
+    return len(inputs) if isinstance(handle.preprocess, Tokens) else images.count(inputs)
 
 
 def finite(tensor: Tensor) -> bool:

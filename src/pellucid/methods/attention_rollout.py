@@ -37,7 +37,7 @@ class AttentionRollout:
         layers = chained(q)
         found = await together(*(q.site(layer.site) for layer in layers))
         rolled = followed([self._mixed(attention) for attention, _ in found])
-        weight = readers(*found[-1], self.query)
+        weight = readers(found[-1], self.query)
         return placed(row_of(rolled[None], weight), layers[-1], {"readers": weight})
 
     def _mixed(self, attention: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ class GenericAttention:
         layers = chained(q)
         found = await together(*(q.site(layer.site) for layer in layers))
         steps = [with_identity((slope * attention).relu().mean(HEADS)) for attention, slope in found]
-        weight = readers(*found[-1], self.query)
+        weight = readers(found[-1], self.query)
         return placed(row_of(followed(steps), weight) - weight, layers[-1], {"readers": weight})
 
 
@@ -72,7 +72,7 @@ class TransformerAttribution:
         s = score[..., None, None, None]
         of_one = [torch.where(s == 0, 0.0, relevance / s) for _, relevance in relevances]
         steps = [with_identity((g * r).relu().mean(HEADS)) for (_, g), r in zip(slopes, of_one, strict=True)]
-        weight = readers(*slopes[-1], self.query)
+        weight = readers(slopes[-1], self.query)
         return placed(row_of(followed(steps), weight) - weight, layers[-1], {"readers": weight})
 
 

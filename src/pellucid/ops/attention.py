@@ -64,14 +64,15 @@ def seen(attention: Tensor) -> Tensor:
     return (attention != 0).any(QUERIES).any(1)
 
 
-def readers(attention: Tensor, slope: Tensor, query: str) -> Tensor:
+def readers(last: tuple[Tensor, Tensor], query: str) -> Tensor:
     """Weights of the tokens whose rows are shown, [target, batch, tokens]; they sum to one.
 
-    attention, slope: A and ∂s/∂A of the last layer, [batch, heads, queries, keys] and [target, batch, ...]. With the
-    query `auto` all tokens count alike whose attention in the last layer can move the score: the class token where
-    the score is read from it alone, all patches where their mean is taken. Where no token can, all weights are zero.
-    `class` is the first token, `mean` are all tokens but padding.
+    last: A and ∂s/∂A of the last layer, [batch, heads, queries, keys] and [target, batch, ...]. With the query `auto`
+    all tokens count alike whose attention there can move the score: the class token where the score is read from it
+    alone, all patches where their mean is taken. Where no token can, all weights are zero. `class` is the first token,
+    `mean` are all tokens but padding.
     """
+    attention, slope = last
     if query == "auto":
         chosen = (slope != 0).any(KEYS).any(HEADS + 1)
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,9 +64,9 @@ class Tokens:
 
     # -- texts -------------------------------------------------------------------------------------------------------
 
-    def read(self, texts: str | Sequence[str]) -> list[Text]:
+    def read(self, texts: Any) -> list[Text]:
         """Ids and pieces of every text. Raises InputError for no texts, empty ones, or anything but strings."""
-        listed = [texts] if isinstance(texts, str) else list(texts)
+        listed: list[Any] = [texts] if isinstance(texts, str) or not isinstance(texts, Iterable) else list(texts)
         if not listed or not all(isinstance(one, str) for one in listed):
             kinds = ", ".join(sorted({type(one).__name__ for one in listed})) or "nothing"
             raise InputError(f"{kinds} for a model of texts", "a text, a list of texts, or int64 token ids")

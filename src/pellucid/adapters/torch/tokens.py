@@ -50,12 +50,12 @@ class Fed(nn.Module):
         self.inner, self.pad = (module,), pad
         known = _arguments(module)
         self.by_name, self.masked = "input_ids" in known, pad is not None and "attention_mask" in known
-        for name, child in module._modules.items():  # pyright: ignore[reportPrivateUsage] - None is kept too
+        for name, child in module._modules.items():  # None is kept too
             self.add_module(name, child)
-        for name, parameter in module._parameters.items():  # pyright: ignore[reportPrivateUsage]
+        for name, parameter in module._parameters.items():
             self.register_parameter(name, parameter)
-        for name, buffer in module._buffers.items():  # pyright: ignore[reportPrivateUsage]
-            self.register_buffer(name, buffer, name not in module._non_persistent_buffers_set)  # pyright: ignore
+        for name, buffer in module._buffers.items():
+            self.register_buffer(name, buffer, name not in module._non_persistent_buffers_set)
         self.training = module.training
 
     def forward(self, ids: Tensor) -> Any:
