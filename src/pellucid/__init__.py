@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pellucid import registry as registry
     from pellucid import views as views
     from pellucid import zoo as zoo
+    from pellucid.api import audit as audit
     from pellucid.api import cite as cite
     from pellucid.api import compare as compare
     from pellucid.api import explain as explain
@@ -82,7 +83,7 @@ if TYPE_CHECKING:
 
 # Names are fetched when they are first used: `pellucid --help` need not wait for torch.
 _HOMES = {
-    "pellucid.api": ("wrap", "load", "explain", "compare", "plan", "layers", "cite", "report"),
+    "pellucid.api": ("wrap", "load", "explain", "compare", "plan", "audit", "layers", "cite", "report"),
     "pellucid.core.explanation": ("Explanation", "Explanations", "Kind"),
     "pellucid.core.site": ("Site",),
     "pellucid.core.store": ("save", "load:read"),

@@ -15,6 +15,7 @@ from pellucid import images, registry, views, zoo
 from pellucid.adapters.torch import TorchModel
 from pellucid.adapters.torch.tokens import Fed
 from pellucid.api.asking import sliced, targets_of, tasks_of
+from pellucid.api.audit import audit
 from pellucid.api.entries import explained, references_of
 from pellucid.api.progress import Meter, Progress
 from pellucid.api.waves import example_of, how_many, waves_of
@@ -31,6 +32,8 @@ from pellucid.engine.rehearsal import Rehearsal
 from pellucid.preprocess import Preprocess, Tokens, is_tokenizer
 
 DEFAULT = ("integrated_gradients", "grad_cam")
+FOR_TEXTS = ("integrated_gradients", "input_x_gradient")
+"""Instead of the default, where there are no places to map."""
 
 show_with(views.mime_bundle)  # explanations draw themselves in notebooks
 
@@ -140,7 +143,8 @@ def explain(
     Returns Explanations, ordered by method, then target; each entry holds all images.
     Raises subclasses of PellucidError; arguments are checked before anything is computed.
     """
-    handle, chosen = as_model(model), registry.make_all(methods)
+    handle = as_model(model)
+    chosen = registry.make_all(_suited(methods, handle))
     tasks = tasks_of(handle, chosen, targets_of(target, versus, top_k), output)
     shelf = None if save is None else Shelf.new(Path(save), overwrite=overwrite)
     parts: dict[tuple[int, tuple[int, ...]], list[Explanation]] = {}
@@ -159,6 +163,11 @@ def explain(
         return shelf.done()
     ordered = sorted(parts, key=lambda key: key[0])
     return Explanations(tuple(cat(parts[key]) for key in ordered))
+
+
+def _suited(methods: Any, handle: TorchModel) -> Any:
+    """The methods asked for; those of nobody's choice suit the model."""
+    return FOR_TEXTS if methods is DEFAULT and isinstance(handle.preprocess, Tokens) else methods
 
 
 def compare(
@@ -209,7 +218,8 @@ def plan(
     The model is run on one row only, to look at it and to time it. For methods that do not adapt, the passes are
     exactly those that `explain` will count.
     """
-    handle, chosen = as_model(model), registry.make_all(methods)
+    handle = as_model(model)
+    chosen = registry.make_all(_suited(methods, handle))
     tasks = tasks_of(handle, chosen, targets_of(target, versus, top_k), output)
     low = high = apart = Passes()
     lines: list[str] = []
@@ -307,4 +317,4 @@ def _cited(what: Any) -> Iterator[tuple[str, ...]]:
         raise InputError(f"a {type(what).__name__} to cite", "explanations, or methods by name, class or instance")
 
 
-__all__ = ["as_model", "cite", "compare", "explain", "layers", "load", "plan", "report", "wrap"]
+__all__ = ["as_model", "audit", "cite", "compare", "explain", "layers", "load", "plan", "report", "wrap"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pellucid.propagation.audit import Audit, Entry
+from pellucid.propagation.booked import Booked
 from pellucid.propagation.composite import Composite, Inventory, Laid, On, inventory
 from pellucid.propagation.gates import Deconv, Guided
 from pellucid.propagation.intercept import Intercept
@@ -11,6 +12,7 @@ from pellucid.propagation.rules import Call, Manner, Place, Rule, RuleSet
 
 __all__ = [
     "Audit",
+    "Booked",
     "Call",
     "Composite",
     "Deconv",

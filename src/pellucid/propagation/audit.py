@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -52,8 +52,17 @@ class Met:
         self.to_constants = (self.to_constants or 0.0) + sum(value for value, flag in flows if not flag)
 
     def moved(self, signals: Sequence[Tensor | None], upstream: Sequence[Tensor | None]) -> None:
-        """The same for a call left to torch, as a hook on its only node."""
+        """The same for a call left to torch, as a hook on its only node.
+
+        What an operator that only moves numbers does not give to its inputs lies at constants: padding, class tokens,
+        positions that a mask has filled.
+        """
         self.book([signal for signal in upstream if signal is not None], signals, [True] * len(signals))
+        if self.kind in _MOVING and self.relevance_in is not None and self.relevance_out is not None:
+            self.to_constants = self.relevance_in - self.relevance_out
+
+
+_MOVING: Final = frozenset((Kind.SHAPE, Kind.JOIN, Kind.CAST, Kind.MAX_POOL))
 
 
 def label(kind: Kind, kwargs: Mapping[str, Any]) -> str:
@@ -72,7 +81,12 @@ def total(signal: Tensor) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the audit; the fields are those of `Met`."""
+    """One line of the audit: the fields of `Met`, and where the books were kept, what they say.
+
+    relevance_in   sum of what came to the call in the backward pass; None where it was not counted
+    relevance_out  sum of what it passed on to inputs that depend on the model's input
+    to_constants   sum of what it gave to biases, and what lay at constants that were joined or padded
+    """
 
     operator: str
     kind: Kind
@@ -95,17 +109,32 @@ class Entry:
         """Whether it ran in a backward pass."""
         return self.runs > 0
 
+    @property
+    def leak(self) -> float | None:
+        """What came in and went nowhere; below zero for what came from nowhere."""
+        if self.relevance_in is None or self.relevance_out is None or self.to_constants is None:
+            return None
+        return self.relevance_in - self.relevance_out - self.to_constants
+
 
 @dataclass(frozen=True, slots=True)
 class Audit:
     """Every operator that the model called where gradients were recorded, in execution order.
 
-    Several passes through one model share their lines. `print(audit)` shows a table.
+    Several passes through one model share their lines. `print(audit)` shows a table; where books were kept, the calls
+    that leak most stand first.
+
+    rules    the name of the set of rules
+    entries  the calls
+    full     whether books were kept: then `started` is the relevance at the model's output, and `arrived` what of it
+             is found at its input
     """
 
     rules: str
     entries: tuple[Entry, ...] = field(default=())
     full: bool = False
+    started: float | None = None
+    arrived: float | None = None
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self.entries)
@@ -123,15 +152,60 @@ class Audit:
         """The activations for which the rules have no meaning, so that their ordinary gradient was used."""
         return tuple(entry for entry in self.entries if entry.rule == NO_RULE)
 
-    def __str__(self) -> str:
-        head = ("#", "operator", "layer", "call", "rule", "ran in backward")
+    @property
+    def worst(self) -> tuple[Entry, ...]:
+        """All calls, those that leak most first."""
+        return tuple(sorted(self.entries, key=lambda entry: -abs(entry.leak or 0.0)))
+
+    @property
+    def to_constants(self) -> float:
+        """What all calls gave to biases and constants."""
+        return sum(entry.to_constants or 0.0 for entry in self.entries)
+
+    @property
+    def leaked(self) -> float:
+        """What all calls lost."""
+        return sum(entry.leak or 0.0 for entry in self.entries)
+
+    def table(self, limit: int | None = None) -> str:
+        """The lines that `print` shows; at most `limit` calls."""
+        numbered = {id(entry): str(i) for i, entry in enumerate(self.entries, 1)}
+        listed = (self.worst if self.full else self.entries)[:limit]
+        head = ("#", "operator", "layer", "call", "rule", *self.columns)
         rows = [
-            (str(i), e.operator, e.layer or "(model)", str(e.call), e.rule, _ran(e.runs))
-            for i, e in enumerate(self.entries, 1)
+            (numbered[id(e)], e.operator, e.layer or "(model)", str(e.call), e.rule, *self.counted(e)) for e in listed
         ]
+        left = len(self.entries) - len(listed)
+        more = [f"… and {left} more calls"] if left else []
+        return "\n".join([tabulated(head, rows), *more, *self.sums()])
+
+    def __str__(self) -> str:
+        return self.table()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What is counted of every call."""
+        return ("relevance in", "relevance out", "to constants", "leak") if self.full else ("ran in backward",)
+
+    def counted(self, entry: Entry) -> tuple[str, ...]:
+        """What was counted of one call, in words."""
+        if not self.full:
+            return (_ran(entry.runs),)
+        return tuple(map(_sum, (entry.relevance_in, entry.relevance_out, entry.to_constants, entry.leak)))
+
+    def sums(self) -> Iterator[str]:
+        """What was counted of all."""
         ran = sum(entry.ran for entry in self.served)
-        served = f"{self.rules}: {ran} of {len(self.served)} served calls ran in the backward pass"
-        return f"{tabulated(head, rows)}\n{served}"
+        yield f"{self.rules}: {ran} of {len(self.served)} served calls ran in the backward pass"
+        if self.full:
+            yield (
+                f"relevance: {_sum(self.started)} at the output, {_sum(self.arrived)} at the input, "
+                f"{_sum(self.to_constants)} at biases and constants, {_sum(self.leaked)} leaked"
+            )
+
+
+def _sum(value: float | None) -> str:
+    return "·" if value is None else f"{value:.4g}"
 
 
 def _ran(runs: int) -> str:

@@ -6,7 +6,7 @@ rule serves go through `Ruled`, whose backward is the rule; all others are left 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
@@ -17,7 +17,8 @@ from torch.overrides import TorchFunctionMode
 
 from pellucid.core.errors import RuleError
 from pellucid.propagation import apart, merge, refusals
-from pellucid.propagation.audit import Audit, Entry, Met, label
+from pellucid.propagation.audit import Audit, Entry, Met, label, total
+from pellucid.propagation.booked import Booked
 from pellucid.propagation.following import Gates
 from pellucid.propagation.graph import Stranger, strangers
 from pellucid.propagation.held import Keeper
@@ -88,6 +89,8 @@ class Intercept(TorchFunctionMode):
         self._gates = Gates() if self.manner.named or self.manner.ordered or self.manner.apart else None
         self._merging = merge.Merging() if self.manner.merge else None
         self._start = 0
+        self._ends = [0.0, 0.0]
+        """Sums of what began at the outputs and of what arrived at the inputs, where books are kept."""
 
     def __enter__(self) -> Self:
         """Scan the twin, name its layers, and begin to listen."""
@@ -191,14 +194,18 @@ class Intercept(TorchFunctionMode):
         for stranger in self._strangers:
             if stranger.runs:
                 raise stranger.error(self.rules.name)
-        if self.manner.pairs or any(met.runs for met in self._met.values() if met.served):
-            return  # rules that compare leave linear operators alone, and there may be no others
-        raise refusals.nothing_ran(self._met.values(), self.rules.name)
+        ran = any(met.runs for met in self._met.values() if met.served)
+        if not (ran or self.manner.pairs):  # rules that compare leave linear operators alone; there may be no others
+            raise refusals.nothing_ran(self._met.values(), self.rules.name)
+        if isinstance(self.rules, Booked):
+            self.rules.tell(self.audit)
 
     @property
     def audit(self) -> Audit:
         """What was met so far."""
-        return Audit(self.rules.name, tuple(map(Entry.of, self._met.values())), self.manner.full)
+        started, arrived = self._ends if self.manner.full else (None, None)
+        entries = tuple(map(Entry.of, self._met.values()))
+        return Audit(self.rules.name, entries, self.manner.full, started, arrived)
 
     @property
     def places(self) -> tuple[Place, ...]:
@@ -343,6 +350,7 @@ class Intercept(TorchFunctionMode):
             self._taking.clear()
         with torch._C.DisableTorchFunction():
             args, kwargs = tuple(entering(a) for a in args), {k: entering(v) for k, v in kwargs.items()}
+            self._count_ends((*args, *kwargs.values()), 1)
         self._start = sequence_number()
         return args, kwargs
 
@@ -353,10 +361,19 @@ class Intercept(TorchFunctionMode):
             if self._merging is not None:
                 self._merging.read(outputs)
             self._forget()
+            self._count_ends(outputs, 0)
             for stranger in strangers(outputs, self._start, self._native, layers.at, Ruled) if layers else ():
                 if stranger.checkpoint:
                     raise refusals.checkpointed(stranger.layer)
                 self._strangers.append(stranger)
+
+    def _count_ends(self, tensors: Iterable[Any], end: int) -> None:
+        def count(signal: Tensor) -> None:
+            self._ends[end] += total(signal)
+
+        for tensor in tensors_among(tensors) if self.manner.full else ():
+            if tensor.requires_grad:
+                tensor.register_hook(count)
 
     def _forget(self) -> None:
         """Nothing that is known of tensors outlives the pass."""

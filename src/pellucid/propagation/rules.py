@@ -36,6 +36,9 @@ class Place(NamedTuple):
     order: int = 0
 
 
+NOWHERE: Final = Place(Kind.OTHER, "", "")
+
+
 @dataclass(slots=True, eq=False)
 class Fate:
     """What became of a call's output: complete when the forward pass has ended, so rules may ask in `back`.
@@ -75,7 +78,7 @@ class Call:
     kwargs: Mapping[str, Any]
     inplace: bool
     subject: int = 0
-    place: Place = Place(Kind.OTHER, "", "")
+    place: Place = NOWHERE
     tracked: tuple[bool, ...] = ()
     gates: tuple[bool, ...] = ()
     full: bool = False
