@@ -179,6 +179,12 @@ def test_plan_and_progress_know_texts() -> None:
     assert len(explain(handle(), TEXTS[0], "gradient", progress=lambda *_: None)[0]) == 1
 
 
+def test_the_default_methods_suit_texts() -> None:
+    them = explain(handle(), TEXTS)
+    assert them.methods == ("integrated_gradients", "input_x_gradient")
+    assert plan(handle(), TEXTS).methods == ("Integrated Gradients", "Input × Gradient")
+
+
 def test_models_of_texts_can_be_compared() -> None:
     both = compare([handle(), handle()], TEXTS, "input_x_gradient", target=2)
     assert [e.record.model.name for e in both] == ["Encoder", "Encoder (2)"]
