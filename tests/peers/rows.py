@@ -66,6 +66,27 @@ KNOWN = (
     ),
     Known(
         "Captum",
+        ("DeepLIFT",),
+        (BUNDLED, "densenet121", *TRANSFORMERS),
+        "Captum knows a few modules; on ReLU6, GELU, norms, attention and functions it returns the plain gradient.",
+        "test_deep_lift_is_complete_whatever_the_activation",
+    ),
+    Known(
+        "Captum",
+        ("DeepLIFT",),
+        ("vgg11",),
+        "In max pooling Captum mixes the signals of input and reference, and of different rows.",
+        "test_deep_lift_is_complete_through_max_pooling",
+    ),
+    Known(
+        "Captum",
+        ("DeepLIFT",),
+        ("resnet18",),
+        "Captum raises an error, for the model uses one ReLU twice.",
+        "test_deep_lift_does_not_mind_one_relu_for_all",
+    ),
+    Known(
+        "Captum",
         ("Integrated Gradients, trapezoid",),
         ALL,
         "Captum's trapezoid weights add up to (n − 1)/n.",

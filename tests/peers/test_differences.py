@@ -8,7 +8,19 @@ from typing import Any
 
 import pytest
 import torch
-from tests.peers.models import BUNDLED, TRANSFORMERS, Case, DenseNetOfModules, case, distance, local, plain, twin_case
+from tests.peers.models import (
+    BUNDLED,
+    TRANSFORMERS,
+    Case,
+    DenseNetOfModules,
+    case,
+    distance,
+    filled,
+    local,
+    plain,
+    rows,
+    twin_case,
+)
 from tests.peers.rows import GUIDED, KNOWN, LAYER_PATH, TOLERANCE
 from tests.peers.with_captum import COMPARED, RULES
 from tests.peers.with_grad_cam import CAMS, finer, in_double, inside, raw, signed, similar
@@ -294,3 +306,80 @@ def test_sign_and_scale_survive():
     assert (abs(drawn[0] - drawn[1]) < 1e-5).all() and drawn[0].min() == 0.0
     same = scale_cam_image(scale_cam_image(one.relu().numpy(), (64, 64)))
     assert (abs(same - drawn[0]) < 1e-5).all()
+
+
+# -- DeepLIFT -------------------------------------------------------------------------------------------------------
+
+
+class Chain(nn.Module):
+    """Convolution, norm, activation, convolution, activation, pooling, linear layer."""
+
+    def __init__(self, first: Any, second: Any, pool: nn.Module) -> None:
+        super().__init__()
+        self.one, self.norm, self.two = nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.Conv2d(6, 6, 3)
+        self.first, self.second, self.pool, self.head = first, second, pool, nn.Linear(6 * 16, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.pool(self.second(self.two(self.first(self.norm(self.one(x)))))).flatten(1))
+
+
+def chain(activation: Callable[[], Any], pool: nn.Module | None = None, shared: bool = False) -> nn.Module:
+    one = activation()
+    return filled(lambda: Chain(one, one if shared else activation(), pool or nn.AvgPool2d(2)))
+
+
+def lifted(module: nn.Module, x: Tensor, r: Tensor, target: int = 1) -> tuple[Tensor, Tensor]:
+    """Our map and Captum's."""
+    mine = ours(module, x, pellucid.DeepLift(baseline=r), target)
+    return mine, attr.DeepLift(module).attribute(x.clone(), r, target=target).detach()
+
+
+def lost(module: nn.Module, x: Tensor, r: Tensor, values: Tensor, target: int = 1) -> float:
+    """The part of the change that the values do not account for, in the worst row."""
+    with torch.no_grad():
+        change = (module(x) - module(r))[:, target]
+    return float(((values.flatten(1).sum(1) - change).abs() / change.abs()).max())
+
+
+LIFTED = rows(12, 3, seed=1), rows(12, 3, seed=2)
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.Sigmoid, nn.Tanh, nn.ELU, nn.LeakyReLU, nn.Softplus])
+def test_deep_lift_is_that_of_captum_where_captum_knows_all_modules(activation):
+    module = chain(activation)
+    assert distance(*lifted(module, *LIFTED)) <= EXACT
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish, lambda: torch.relu])
+def test_deep_lift_is_complete_whatever_the_activation(activation):
+    module = chain(activation)
+    mine, theirs = lifted(module, *LIFTED)
+    assert lost(module, *LIFTED, mine) <= EXACT
+    assert lost(module, *LIFTED, theirs) > 1e-3
+
+
+def test_deep_lift_is_complete_through_max_pooling():
+    module = chain(nn.ReLU, nn.MaxPool2d(2))
+    mine, theirs = lifted(module, *LIFTED)
+    assert lost(module, *LIFTED, mine) <= EXACT
+    assert lost(module, *LIFTED, theirs) > 1e-3
+
+
+def test_deep_lift_does_not_mind_one_relu_for_all():
+    apart, shared = chain(nn.ReLU), chain(nn.ReLU, shared=True)
+    x, r = LIFTED
+    method = pellucid.DeepLift(baseline=r)
+    assert distance(ours(shared, x, method, 1), ours(apart, x, method, 1)) <= EXACT
+    with pytest.raises(RuntimeError, match="does not contain"):
+        attr.DeepLift(shared).attribute(x.clone(), r, target=1)
+
+
+def test_deep_lift_through_a_softmax_does_not_know_the_other_rows():
+    """Captum takes a mean over the whole tensor, rows of others included."""
+    module = chain(nn.ReLU, nn.Sequential(nn.AvgPool2d(2), nn.Softmax(1)))
+    x, r = LIFTED
+    mine, theirs = lifted(module, x, r)
+    mine_alone, theirs_alone = lifted(module, x[:1], r[:1])
+    assert distance(mine[:1], mine_alone) <= EXACT
+    assert lost(module, x, r, mine) <= EXACT
+    assert distance(theirs[:1], theirs_alone) > 1e-3

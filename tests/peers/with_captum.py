@@ -155,6 +155,7 @@ COMPARED: dict[str, Compared] = {
     ),
     "Guided Backpropagation": Compared(ours=make("guided_backprop"), theirs=on_input("GuidedBackprop")),
     "Deconvnet": Compared(ours=make("deconvnet"), theirs=on_input("Deconvolution")),
+    "DeepLIFT": Compared(ours=make("deep_lift", baseline="zero"), theirs=on_input("DeepLift")),
     "Grad-CAM": Compared(ours=make_at("grad_cam"), theirs=grad_cam),
     "Guided Grad-CAM": Compared(ours=make_at("guided_grad_cam", upsample="nearest"), theirs=guided_grad_cam),
     "Occlusion": occlusion((16, 16), (8, 16)),
