@@ -177,7 +177,7 @@ def origin_of(x: Tensor) -> Origin | None:
     node, s = x.grad_fn, None
     while node is not None:
         call: Any = getattr(node, "call", None)
-        edges = [edge for edge, _ in node.next_functions if edge is not None]
+        edges = [edge for edge, _ in node.next_functions if edge is not None and "Accumulate" not in edge.name()]
         if isinstance(call, Call) and call.place.kind in _LINEAR and sum(call.tracked) == 1:
             return Origin(call, _kept(node), s)
         if isinstance(call, Call) and call.operator.name == "batch_norm":

@@ -95,6 +95,26 @@ def test_however_a_net_is_written_it_is_the_same(how: str, rule: str):
     assert torch.allclose(multipliers(filled(Written(how)), x, r, rules)[0], wanted, rtol=1e-9, atol=1e-12)
 
 
+class Dense(nn.Module):
+    """Product and sum in two calls, with a bias that could be trained, as Keras has it."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.kernel, self.bias = nn.Parameter(linear.weight.detach().T.clone()), nn.Parameter(linear.bias.detach())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.kernel + self.bias
+
+
+def test_a_bias_in_or_out_of_the_product_is_the_same():
+    model = filled(nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 8), nn.GELU(), nn.Linear(8, 2)))
+    apart = nn.Sequential(*[Dense(part) if isinstance(part, nn.Linear) else part for part in model])
+    x, r = numbers(3, 6), numbers(3, 6, seed=1)
+    for rules in (Multipliers(), Multipliers(rule="reveal_cancel")):
+        one, other = (multipliers(m, x, r, rules)[0] for m in (model, apart))
+        assert torch.allclose(one, other, rtol=1e-9, atol=1e-12)
+
+
 def test_a_norm_in_or_out_of_the_convolution_is_the_same():
     """Folding a batch norm does not change what speaks for and against."""
     model = filled(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2)))
