@@ -51,15 +51,20 @@ class Met:
         self.relevance_out = (self.relevance_out or 0.0) + sum(value for value, flag in flows if flag)
         self.to_constants = (self.to_constants or 0.0) + sum(value for value, flag in flows if not flag)
 
-    def moved(self, signals: Sequence[Tensor | None], upstream: Sequence[Tensor | None]) -> None:
-        """The same for a call left to torch, as a hook on its only node.
+    def moved(self, node: Any) -> None:
+        """Enter the same for a call left to torch, of which this is the only node, whenever a signal passes it.
 
         What an operator that only moves numbers does not give to its inputs lies at constants: padding, class tokens,
         positions that a mask has filled.
         """
-        self.book([signal for signal in upstream if signal is not None], signals, [True] * len(signals))
-        if self.kind in _MOVING and self.relevance_in is not None and self.relevance_out is not None:
-            self.to_constants = self.relevance_in - self.relevance_out
+        tracked = [behind is not None and "AccumulateGrad" not in behind.name() for behind, _ in node.next_functions]
+
+        def enter(signals: Sequence[Tensor | None], upstream: Sequence[Tensor | None]) -> None:
+            self.book([signal for signal in upstream if signal is not None], signals, tracked)
+            if self.kind in _MOVING and self.relevance_in is not None and self.relevance_out is not None:
+                self.to_constants = self.relevance_in - self.relevance_out
+
+        node.register_hook(enter)
 
 
 _MOVING: Final = frozenset((Kind.SHAPE, Kind.JOIN, Kind.CAST, Kind.MAX_POOL))

@@ -10,16 +10,16 @@ from pellucid.propagation.audit import Audit
 from pellucid.propagation.rules import Manner, Place, Rule, RuleSet
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Booked:
-    """A set of rules that is told the audit of each pass, in which layers are named.
+    """A set of rules that is told the audit of each pass, in which layers are named. Every one is another.
 
     rules  the set of rules
     told   the audits so far
     """
 
     rules: RuleSet
-    told: list[Audit] = field(default_factory=list, compare=False)
+    told: list[Audit] = field(default_factory=list)
 
     @property
     def name(self) -> str:

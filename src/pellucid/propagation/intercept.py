@@ -315,7 +315,7 @@ class Intercept(TorchFunctionMode):
         for node in nodes if isinstance(left, Refused) else nodes[:1]:
             node.register_hook(left.raising(place, self.rules.name) if isinstance(left, Refused) else met)
         if self.manner.full and after - before == 1:
-            nodes[0].register_hook(met.moved)
+            met.moved(nodes[0])
         self._follow_native(operator, args, kwargs, output)
         return output
 

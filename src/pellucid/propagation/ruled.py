@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -59,7 +59,14 @@ class Ruled(torch.autograd.Function):
             signals = ctx.rule.back(call, (*kept, *ctx.saved_tensors), *upstream)
             if call.full:
                 ctx.met.book(upstream, signals, call.tracked)
+        signals = _to_tracked(signals, call.tracked)
         return None, None, None, None, None, *signals, *(None,) * (len(ctx.needs_input_grad) - 5 - len(signals))
+
+
+def _to_tracked(signals: Sequence[Tensor | None], tracked: Sequence[bool]) -> list[Tensor | None]:
+    """What goes on: signals for constants are for the books, and have no shape that autograd would accept."""
+    count = len(tracked)
+    return [s if i >= count or tracked[i] else None for i, s in enumerate(signals)]
 
 
 def _borrowed(output: Any, keeper: Keeper) -> tuple[Held, ...]:
