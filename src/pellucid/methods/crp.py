@@ -26,7 +26,7 @@ NEEDS = (Can.GRADIENT, Can.RULES, Can.SITES, Can.EDIT)
     title="CRP",
     cite=("achtibat2023attribution", "bach2015pixel"),
     needs=NEEDS,
-    family="lrp",
+    family="propagation",
 )
 class CRP:
     """The relevance that flows through one channel of a layer at a time    [concept relevance: Achtibat et al. 2023]

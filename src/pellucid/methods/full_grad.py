@@ -19,7 +19,7 @@ RESCALE = "stretch the shares of the input and of every layer to [0, 1] before t
     title="FullGrad",
     cite="srinivas2019full",
     needs=(Can.GRADIENT, Can.RULES),
-    family="full_grad",
+    family="gradient",
 )
 class FullGrad:
     """L = ψ(x ⊙ g) + Σ_l ψ(β_l ⊙ G_l),  g = ∂s/∂x, G_l = ∂s/∂z_l, ψ = Σ_channels u(|·|)    [Srinivas & Fleuret 2019]

@@ -20,7 +20,9 @@ from pellucid.propagation.lrp.presets import composite
 NEEDS = (Can.GRADIENT, Can.RULES)
 
 
-@method(kind=Kind.CONTRIBUTION, title="LRP", cite=("bach2015pixel", "montavon2019layer"), needs=NEEDS, family="lrp")
+@method(
+    kind=Kind.CONTRIBUTION, title="LRP", cite=("bach2015pixel", "montavon2019layer"), needs=NEEDS, family="propagation"
+)
 class LRP:
     """R_i = Σ_j (a_i w_ij / Σ_i a_i w_ij) R_j from layer to layer, R = s at the output    [Bach et al. 2015]
 

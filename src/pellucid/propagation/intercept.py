@@ -161,8 +161,8 @@ class Intercept(TorchFunctionMode):
         if operator.inplace or overwrites(func, args, kwargs):
             operator = operator if operator.inplace else overwriting(operator)
             self._keeper.overwriting(args[0])
-        if self._merging is not None and operator.name == "batch_norm":
-            rule = self._merging.candidate(func, args, kwargs, rule)
+        if self._merging is not None and operator.name in merge.MERGED:
+            rule = self._merging.candidate(operator.name, func, args, kwargs, rule)
         if rule is None or isinstance(rule, Refused | Unruled):
             return self._noted(func, operator, place, args, kwargs, rule)
         return self._ruled(func, operator, place, rule, subject, args, kwargs)

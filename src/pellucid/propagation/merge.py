@@ -1,4 +1,4 @@
-"""Batch norms that belong to the layer before them: y = scale · (W a + b) + shift is one linear layer."""
+"""What belongs to the layer before it: y = scale · (W a + b) + shift, a batch norm or a bias by hand, is one layer."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from pellucid.propagation.audit import PLAIN, Met
 from pellucid.propagation.following import Notes
 from pellucid.propagation.operators import Kind
 from pellucid.propagation.rules import Call, Fate, Rule, Unruled
+from pellucid.propagation.tensors import flowing
 
 
 class Affine(NamedTuple):
-    """A batch norm in eval mode: scale · x + shift in every channel."""
+    """A batch norm in eval mode, or a bias that is added by hand: scale · x + shift in every channel."""
 
     scale: Tensor
     shift: Tensor
@@ -38,12 +39,31 @@ def affine(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[
     return Affine(scale, -mean * scale if bias is None else torch.addcmul(bias, mean, scale, value=-1))
 
 
+def bias(name: str, maker: Call, x: Tensor, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Affine | None:
+    """What a sum or difference of a layer's output and a constant per channel does; None for any other sum."""
+    if len(args) != 2 or kwargs or name not in _SIGNS:
+        return None
+    own = 0 if args[0] is x else 1
+    c = args[1 - own]
+    axis = 1 if maker.place.kind is Kind.CONVOLUTION else x.dim() - 1
+    if not isinstance(c, Tensor) or flowing(c) or c.dim() > x.dim() or c.numel() != x.shape[axis]:
+        return None
+    if axis >= x.dim() - c.dim() and c.shape[axis - x.dim()] == c.numel():
+        sign = _SIGNS[name]
+        c = c.detach().reshape(-1)
+        return Affine(torch.full_like(c, sign[own]), sign[1 - own] * c)
+    return None
+
+
+_SIGNS: Final[Mapping[str, tuple[int, int]]] = {"add": (1, 1), "sub": (1, -1), "rsub": (-1, 1)}
+
+
 def _frozen(weight: Tensor | None) -> Tensor | None:
     return weight.detach() if weight is not None and weight.requires_grad else weight
 
 
 class Merging:
-    """Follows the outputs of linear and convolution layers to the batch norm that alone reads them."""
+    """Follows the outputs of linear and convolution layers to the batch norm or bias that alone reads them."""
 
     __slots__ = ("_makers", "_merged")
 
@@ -58,7 +78,10 @@ class Merging:
 
     def made(self, call: Call, output: Any) -> None:
         """To be told of the output of every call that a rule serves."""
-        if call.place.kind in (Kind.LINEAR, Kind.CONVOLUTION) and not call.inplace:
+        product = call.operator.name in ("matmul", "mm") and call.tracked == (True, False)
+        if call.inplace:
+            self._makers.set(output, None)
+        elif product or call.place.kind in (Kind.LINEAR, Kind.CONVOLUTION):
             self._makers.set(output, call)
 
     def read(self, inputs: Iterable[Any]) -> None:
@@ -83,22 +106,30 @@ class Merging:
             self._makers.set(after, maker)
 
     def candidate(
-        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], own: Rule | None
+        self,
+        name: str,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        own: Rule | None,
     ) -> Rule | None:
-        """The rule of a batch norm that may be part of the layer before it; its own where there is none."""
-        maker = self._into(args[0]) if args else None
-        found = None if maker is None else affine(function, args, kwargs)
-        if maker is None or found is None:
+        """The rule of a batch norm or bias that may be part of the layer before it; its own where there is none."""
+        x = next((a for a in args[:2] if isinstance(a, Tensor) and self._makers.of(a) is not None), None)
+        maker = None if x is None else self._into(x, any_shape=name != "batch_norm")
+        if x is None or maker is None or (name != "batch_norm" and (own is None or isinstance(own, Unruled))):
+            return own
+        found = affine(function, args, kwargs) if name == "batch_norm" else bias(name, maker, x, args, kwargs)
+        if found is None:
             return own
         return Merged(maker, None if isinstance(own, Unruled) else own, found)
 
-    def _into(self, x: Any) -> Call | None:
-        """The call that made x, if nobody else has read its output and channels are axis 1."""
+    def _into(self, x: Tensor, *, any_shape: bool) -> Call | None:
+        """The call that made x, if nobody else has read its output, and channels are axis 1 unless that is all one."""
         maker = self._makers.of(x)
         if maker is None or maker.fate.readers > 0:
             return None
-        axes = 2 if maker.place.kind is Kind.LINEAR else _axes(maker.operator.name)
-        return maker if x.dim() == axes else None
+        axes = _axes(maker.operator.name) if maker.place.kind is Kind.CONVOLUTION else 2
+        return maker if any_shape or x.dim() == axes else None
 
     def merge(self, rule: Merged, met: Met) -> None:
         """The batch norm becomes part of the layer, unless somebody else reads between them, now or later."""
@@ -135,7 +166,7 @@ class Merged(Rule):
         """R itself, for the layer to share out."""
         (r,) = upstream
         if self.maker.fate.affine is not None:
-            return (r,)
+            return tuple(r if flows else None for flows in call.tracked)
         if self.own is None:
             return (r * self.found.scale.view(-1, *[1] * (r.dim() - 2)),)
         output = (call.run(kept),) if self.own.borrows_output(call) or self.own.keeps_output(call) else ()
@@ -145,6 +176,9 @@ class Merged(Rule):
 def _axes(name: str) -> int:
     return 2 + next((int(c) for c in name if c.isdigit()), -1)
 
+
+MERGED: Final = frozenset(("batch_norm", *_SIGNS))
+"""Operators that may become part of a layer."""
 
 _FUNCTIONAL: Final = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
 _NATIVE: Final = ("input", "weight", "bias", "running_mean", "running_var", "training", "momentum", "eps")
