@@ -12,7 +12,7 @@ from pellucid.propagation.deeplift.reveal_cancel import Affine, RevealCancel, Si
 from pellucid.propagation.deeplift.secant import Rescale
 from pellucid.propagation.deeplift.softmax import Softmax
 from pellucid.propagation.operators import Kind
-from pellucid.propagation.rules import Manner, Place, Refused, Rule
+from pellucid.propagation.rules import Manner, Place, Refused, Rule, Unruled
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ class Multipliers:
 
     @property
     def manner(self) -> Manner:
-        """Beside a reference, and attention in its parts."""
-        return Manner(apart=frozenset((Kind.ATTENTION,)), named=False, pairs=True)
+        """Beside a reference; attention and recurrent layers in their parts."""
+        return Manner(apart=frozenset((Kind.ATTENTION, Kind.RECURRENT)), named=False, pairs=True)
 
     def rule_for(self, place: Place) -> Rule | None:
         """The rule of an operator; None where it is linear."""
@@ -49,9 +49,9 @@ class Multipliers:
             return Affine(traced=signs)
         if place.operator in _BY_NAME:
             return _BY_NAME[place.operator]
-        if place.kind in _LINEAR or self.unknown == "gradient":
-            return None
-        return _BY_KIND.get(place.kind, _REFUSED)
+        if place.kind in _BY_KIND and place.operator not in _ORDERS:
+            return _BY_KIND[place.kind]
+        return Unruled() if self.unknown == "gradient" else _REFUSED
 
 
 _REFUSED: Final = Refused(
@@ -59,28 +59,15 @@ _REFUSED: Final = Refused(
     "unknown='gradient' takes its plain gradient, and the completeness check shows what is lost",
 )
 
-_LINEAR: Final = frozenset(
-    (
-        Kind.ADD,
-        Kind.REDUCE,
-        Kind.SHAPE,
-        Kind.JOIN,
-        Kind.MEAN_POOL,
-        Kind.RESAMPLE,
-        Kind.DROPOUT,
-        Kind.CAST,
-        Kind.COMPARE,
-        Kind.EMBEDDING,
-    )
-)
-"""Their plain gradient is their multiplier."""
-
-_BY_KIND: Final[dict[Kind, Rule]] = {
+_BY_KIND: Final[dict[Kind, Rule | None]] = {
+    **dict.fromkeys((Kind.ADD, Kind.REDUCE, Kind.SHAPE, Kind.JOIN, Kind.MEAN_POOL, Kind.RESAMPLE), None),
+    **dict.fromkeys((Kind.DROPOUT, Kind.CAST, Kind.COMPARE, Kind.EMBEDDING), None),
     Kind.ELEMENTWISE: Rescale(),
     Kind.SOFTMAX: Softmax(),
     Kind.MAX_POOL: Pool(),
     Kind.MULTIPLY: Midpoint(),
 }
+"""None where the plain gradient is the multiplier."""
 
 _BY_NAME: Final[dict[str, Rule | None]] = {
     "neg": None,
@@ -95,6 +82,8 @@ _BY_NAME: Final[dict[str, Rule | None]] = {
     "norm": Root(),
     **dict.fromkeys(("amax", "amin", "max", "min"), Extreme()),
     **dict.fromkeys(("maximum", "minimum"), Larger()),
-    **dict.fromkeys(("sort", "topk", "msort", "kthvalue", "median", "masked_select"), _REFUSED),
 }
-"""Operators with a rule other than their kind's; the last ones move numbers to places that the numbers decide."""
+"""Operators with a rule other than their kind's."""
+
+_ORDERS: Final = frozenset(("sort", "topk", "msort", "kthvalue", "median", "masked_select"))
+"""They move numbers to places that the numbers decide."""

@@ -14,7 +14,10 @@ from tests.unit.propagation.deeplift.passes import filled, gap, multipliers, num
 from torch import Tensor, nn
 
 from pellucid.core.errors import RuleError
+from pellucid.propagation.audit import NO_RULE
 from pellucid.propagation.deeplift import Multipliers, Unlike
+from pellucid.propagation.operators import Kind
+from pellucid.propagation.rules import Place
 
 EXACT = 1e-9
 RULES = (Multipliers(), Multipliers(rule="reveal_cancel"))
@@ -248,6 +251,14 @@ def test_unknown_operators_may_keep_their_gradient():
     m, of_x, of_r = multipliers(model, x, 0 * x, Multipliers(unknown="gradient"))
     assert torch.isfinite(m).all()
     assert not torch.allclose((m * x).flatten(1).sum(1), of_x - of_r, rtol=1e-3)
+
+
+def test_with_gradients_for_the_unknown_the_known_keep_their_rules():
+    x, r = numbers(2, 2, 6, 6, seed=2), numbers(2, 2, 6, 6, seed=3)
+    for name in ("softmax", "power", "max pooling", "layer norm"):
+        assert gap(around(OPERATORS[name]), x, r, Multipliers(unknown="gradient")) <= EXACT
+    rule = Multipliers(unknown="gradient").rule_for(Place(Kind.OTHER, "cumprod", ""))
+    assert rule is not None and rule.name == NO_RULE
 
 
 def test_another_way_for_the_reference_is_refused():

@@ -95,6 +95,21 @@ def test_however_a_net_is_written_it_is_the_same(how: str, rule: str):
     assert torch.allclose(multipliers(filled(Written(how)), x, r, rules)[0], wanted, rtol=1e-9, atol=1e-12)
 
 
+class Recurrent(nn.Module):
+    def __init__(self, kind: type[nn.Module]) -> None:
+        super().__init__()
+        self.rows, self.head = kind(6, 5, batch_first=True), nn.Linear(5, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.rows(x)[0][:, -1])
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_nothing_is_lost_in_recurrent_layers(kind: type[nn.Module]):
+    model = filled(Recurrent(kind))
+    assert gap(model, numbers(2, 4, 6), numbers(2, 4, 6, seed=1)) <= 1e-9
+
+
 class Dense(nn.Module):
     """Product and sum in two calls, with a bias that could be trained, as Keras has it."""
 
