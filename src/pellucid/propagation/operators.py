@@ -238,6 +238,14 @@ def _overwrites(function: Callable[..., Any]) -> bool:
     return name.endswith("_") and not name.endswith("__")
 
 
+def of_arguments(operator: Operator, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Operator:
+    """The row for these arguments: `max(x, y)` is another operator than `max(x, 1)`."""
+    if operator.of_two is None:
+        return operator
+    second = args[1] if len(args) > 1 else kwargs.get("other")
+    return operator.of_two if isinstance(second, Tensor) else operator
+
+
 _INPLACE_AT: Final[Mapping[Callable[..., Any], int]] = {
     function: function.__code__.co_varnames.index("inplace")
     for function in TABLE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from pellucid.propagation.audit import Met
 from pellucid.propagation.held import Held, Keeper
+from pellucid.propagation.log import Heard
 from pellucid.propagation.rules import Call, Rule
 
 
@@ -25,15 +26,15 @@ class Ruled(torch.autograd.Function):
         rule: Rule,
         met: Met,
         keeper: Keeper,
-        given: tuple[tuple[Any, ...], Mapping[str, Any]],
+        heard: Heard,
         *inputs: Tensor,
     ) -> Any:
-        """Run the operator as it is, and keep what the rule needs; `given` are its arguments, with tensors in them."""
+        """Run the operator as it is, and keep what the rule needs; `heard` is the call with tensors in it."""
         kept = rule.keep(call, inputs)
         if call.inplace:
             kept = tuple(tensor.clone() if tensor is inputs[0] else tensor for tensor in kept)
         ctx.kept = tuple([keeper.hold(tensor) for tensor in kept])
-        output = call.function(*given[0], **given[1])
+        output = heard.run()
         if call.inplace:
             output = inputs[0]
             ctx.mark_dirty(output)

@@ -12,6 +12,11 @@ from torch._C import _autograd
 
 from pellucid.core.errors import RuleError
 
+Function = Callable[..., Any]
+Given = tuple[Any, ...]
+Named = Mapping[str, Any]
+"""A function, and its arguments by position and by name."""
+
 
 def sequence_number() -> int:
     """The number that the next node of this thread's graph will have."""
@@ -91,6 +96,14 @@ def as_named(function: Callable[..., Any], output: tuple[Any, ...]) -> Any:
     """A plain tuple as what the function returns, for example `torch.return_types.max`."""
     named = getattr(torch.return_types, getattr(function, "__name__", ""), None)
     return output if named is None or named.n_fields != len(output) else named(output)
+
+
+def positional(kwargs: Named) -> tuple[Given, Named]:
+    """torch.relu(input=x) as torch.relu(x)."""
+    for word in ("input", "self", "tensors"):
+        if word in kwargs:
+            return (kwargs[word],), {key: value for key, value in kwargs.items() if key != word}
+    return (), kwargs
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
