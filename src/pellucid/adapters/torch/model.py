@@ -20,7 +20,8 @@ from pellucid.adapters.torch import twin as twins
 from pellucid.adapters.torch.budget import MEMORY, Budget, available
 from pellucid.adapters.torch.outputs import Selector, scores
 from pellucid.adapters.torch.prepare import TOLERANCE, channels_last, disagreement, fold
-from pellucid.adapters.torch.session import Ready, TorchSession
+from pellucid.adapters.torch.ready import Ready
+from pellucid.adapters.torch.session import TorchSession
 from pellucid.adapters.torch.tokens import entering
 from pellucid.adapters.torch.watch import Facts, Headless, Randomness, watch
 from pellucid.core.ask import Can

@@ -7,22 +7,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pellucid.adapters.torch.attend import attentions
+from pellucid.adapters.torch.backward import answered
 from pellucid.adapters.torch.beside import starts
-from pellucid.adapters.torch.budget import Budget
 from pellucid.adapters.torch.outputs import Selector
 from pellucid.adapters.torch.outputs import scores as raw_scores
+from pellucid.adapters.torch.ready import Ready
 from pellucid.adapters.torch.sites import Sites
 from pellucid.adapters.torch.tails import may_tail, parted, scored
 from pellucid.adapters.torch.tape import Tape, touched
 from pellucid.adapters.torch.tokens import entering
-from pellucid.adapters.torch.watch import Facts, Headless
+from pellucid.adapters.torch.twin import varied
+from pellucid.adapters.torch.watch import Headless
 from pellucid.core.ask import PLAIN, Answer, Lane, Rows, Variant
 from pellucid.core.errors import RuleError, UnsupportedModel
 from pellucid.core.explanation import ModelCard
@@ -33,34 +35,6 @@ from pellucid.engine.run import no_room, out_of_memory
 from pellucid.propagation import Intercept
 from pellucid.propagation.composite import inventory
 from pellucid.propagation.deeplift import Unlike
-
-
-@dataclass(slots=True, eq=False)
-class Ready:
-    """What is kept between calls for one (weights, shape, dtype, device), by one thread."""
-
-    twin: nn.Module
-    facts: Facts
-    prepared: nn.Module | None
-    folded: frozenset[str]
-    """Layers whose own output is gone in the prepared form."""
-    why: str
-    """Why the prepared form is used, or not."""
-    budget: Budget
-    image: tuple[int, int] | None
-    variants: dict[Variant, nn.Module]
-    auto: Site | None = None
-    seconds: dict[str, float] | None = None
-    audits: dict[Any, str] = field(default_factory=dict)
-    """What every rule served, by (module, rule)."""
-    attended: tuple[tuple[Attention, int], ...] | None = None
-    """The attentions, once somebody has asked for them."""
-    tails: dict[Site, bool] = field(default_factory=dict)
-    """Whether re-running only what lies behind a site was seen to give the same; sites not yet tried are missing."""
-    laid: dict[Any, Any] = field(default_factory=dict)
-    """Composites that look at positions, settled for the calls of a module: by (module, composite, what enters)."""
-    unlike: set[Any] = field(default_factory=set)
-    """(module, rule) where one reference row cannot stand for several."""
 
 
 class TorchSession:
@@ -293,7 +267,7 @@ class TorchSession:
             out = self._forward(net, entering, tape)
         with torch.enable_grad():
             ends = leaf if listening is None or listening.canvas is None else listening.canvas
-            answer = self._backward(rows, out, ends, tape, lane)
+            answer = answered(rows, out, ends, tape, lane, self.card.name)
         if listening is not None:
             listening.verify()
             self._note(net, listening)
@@ -349,94 +323,24 @@ class TorchSession:
             with Headless(head):
                 return raw_scores(net(x), self.select)
 
-    def _backward(self, rows: Rows, out: Tensor, leaf: Tensor, tape: Tape, lane: Lane) -> Answer:
-        inputs = ([leaf] if lane.gradient else []) + [tape.raw[s] for s in lane.slopes]
-        graded = rows.graded
-        with torch._C.DisableTorchFunction():  # what is explained of the outputs is no operator of the model
-            explained, roots, starts = self._starts(rows, out, tape, lane)
-        if not (roots and roots[0][0].requires_grad):
-            raise UnsupportedModel(
-                f"the output of {self.card.name} does not depend on its input in a way that can be differentiated",
-                "a model with gradients",
-                "use a method that only needs scores, such as Occlusion; quantised models have no gradient",
-            )
-        found: list[tuple[Tensor | None, ...]] = [
-            torch.autograd.grad(root, inputs, start, retain_graph=t < graded - 1, allow_unused=True)
-            for t, (root, start) in enumerate(zip(roots, starts, strict=True))
-        ]
-        if lane.gradient and any(grads[0] is None for grads in found):
-            raise UnsupportedModel("the score does not depend on the input", "a score that the input can change")
-        offset = int(lane.gradient)
-        slopes: dict[Site, Tensor] = {}
-        for i, site in enumerate(lane.slopes):
-            take = self.sites.plan(site).take
-            raw = tape.raw[site]
-            per = [take(torch.zeros_like(raw) if g[offset + i] is None else g[offset + i]) for g in found]  # pyright: ignore
-            slopes[site] = per[0][None] if graded == 1 else torch.stack(per)
-        gradient = None
-        if lane.gradient:
-            firsts = [grads[0].contiguous() for grads in found]  # pyright: ignore[reportOptionalMemberAccess]
-            gradient = firsts[0][None] if graded == 1 else torch.stack(firsts)
-        seen = {site: tensor.detach() for site, tensor in tape.seen.items()}
-        return Answer(out.detach(), explained.detach(), gradient, seen, slopes)
-
-    def _starts(
-        self, rows: Rows, out: Tensor, tape: Tape, lane: Lane
-    ) -> tuple[Tensor, list[list[Tensor]], list[list[Tensor] | None]]:
-        """The scores, and for each of those differentiated: where its backward pass starts, and with what."""
-        graded, rule = rows.graded, lane.where.rule
-        relevance = rule is not None and rule.manner.start == "score"  # pyright: ignore[reportAttributeAccessIssue]
-        if rows.start is not None and out.requires_grad:  # the score is an output: the backward pass starts there
-            explained = rows.objective(out.detach(), tape.seen)
-            slopes = rows.start(out.detach())
-            return explained, [[out]] * graded, [[out.detach() * s if relevance else s] for s in slopes]
-        if not relevance:
-            explained = rows.objective(out, tape.seen)
-            return explained, [[score.sum()] for score in explained[:graded]], [None] * graded
-        ends = {"": out, **{str(site): tensor for site, tensor in tape.seen.items()}}
-        cut = {name: tensor.detach().requires_grad_() for name, tensor in ends.items()}
-        explained = rows.objective(cut[""], {site: cut[str(site)] for site in tape.seen})
-        slopes = [
-            torch.autograd.grad(score.sum(), list(cut.values()), retain_graph=True, materialize_grads=True)
-            for score in explained[:graded]
-        ]
-        starts = [[y.detach() * g for y, g in zip(cut.values(), grads, strict=True)] for grads in slopes]
-        return explained.detach(), [list(ends.values())] * graded, list(starts)
-
     def _net(self, lane: Lane) -> nn.Module:
         ready, where = self.ready, lane.where
         if where.variant is not None:
             return self._variant(where.variant)
-        rule: Any = where.rule
-        relevance = rule is not None and rule.manner.start == "score"
-        if relevance and ready.folded:  # relevance depends on whether batch norms are part of the layer before them
-            return (ready.prepared or ready.twin) if rule.manner.merge else ready.twin
-        painted = rule is not None and rule.manner.canvas
+        manner: Any = getattr(where.rule, "manner", None)
+        if manner is not None and manner.start == "score" and ready.folded:
+            # relevance depends on whether batch norms are part of the layer before them
+            return (ready.prepared or ready.twin) if manner.merge else ready.twin
+        painted = manner is not None and manner.canvas
         if ready.prepared is None or painted or any(s.name in ready.folded for s in touched(lane)):
             return ready.twin
         return ready.prepared
 
     def _variant(self, variant: Variant) -> nn.Module:
-        if variant not in self.ready.variants:
-            from pellucid.adapters.torch.twin import again
-
-            try:
-                net = again(self.ready.twin)
-            except Exception as error:
-                raise UnsupportedModel(
-                    f"{self.card.name} cannot be copied ({type(error).__name__}: {error}), so it keeps its weights",
-                    "a model that copy.deepcopy accepts",
-                ) from error
-            tensors = dict(net.named_parameters()) | dict(net.named_buffers())
-            for name, value in variant.change({k: v.detach() for k, v in tensors.items()}).items():
-                owner, _, last = name.rpartition(".")
-                module = net.get_submodule(owner) if owner else net
-                if last in module._parameters:
-                    module._parameters[last] = nn.Parameter(value.detach(), requires_grad=False)
-                else:
-                    module._buffers[last] = value.detach()
-            self.ready.variants[variant] = net
-        return self.ready.variants[variant]
+        variants = self.ready.variants
+        if variant not in variants:
+            variants[variant] = varied(self.ready.twin, variant, self.card.name)
+        return variants[variant]
 
 
 def _canvas(rows: Rows, planes: int) -> Tensor | None:

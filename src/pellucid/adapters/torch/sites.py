@@ -72,9 +72,7 @@ class Sites:
                 f"attentions are in {', '.join(dict.fromkeys(names))}" if names else "use a method for any model",
             )
         if site.call is None and len(here) > 1:
-            raise SiteError(
-                f"layer {site.name!r} computes {len(here)} attentions", "which: Site(name, call=0, ...)"
-            )
+            raise SiteError(f"layer {site.name!r} computes {len(here)} attentions", "which: Site(name, call=0, ...)")
         if not -len(here) <= (site.call or 0) < len(here):
             raise SiteError(f"attention {site.call} of layer {site.name!r}", f"a number below {len(here)}")
         return here[site.call or 0]

@@ -10,6 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pellucid.core.ask import Variant
+from pellucid.core.errors import UnsupportedModel
+
 FLAGS_OFF = ("gradient_checkpointing", "grad_checkpointing", "checkpoint_activations", "use_checkpoint")
 """Attributes by which models switch activation checkpointing on."""
 
@@ -153,6 +156,26 @@ def again(twin: nn.Module) -> nn.Module:
         if t is not None
     }
     return copy.deepcopy(twin, memo)
+
+
+def varied(twin: nn.Module, variant: Variant, name: str) -> nn.Module:
+    """Another copy of a twin, with the weights of a variant. Raises UnsupportedModel where it cannot be copied."""
+    try:
+        net = again(twin)
+    except Exception as error:
+        raise UnsupportedModel(
+            f"{name} cannot be copied ({type(error).__name__}: {error}), so it keeps its weights",
+            "a model that copy.deepcopy accepts",
+        ) from error
+    tensors = dict(net.named_parameters()) | dict(net.named_buffers())
+    for path, value in variant.change({k: v.detach() for k, v in tensors.items()}).items():
+        owner, _, last = path.rpartition(".")
+        module = net.get_submodule(owner) if owner else net
+        if last in module._parameters:
+            module._parameters[last] = nn.Parameter(value.detach(), requires_grad=False)
+        else:
+            module._buffers[last] = value.detach()
+    return net
 
 
 def scripted(module: nn.Module) -> list[str]:

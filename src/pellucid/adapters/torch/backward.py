@@ -1,0 +1,94 @@
+"""The backward pass: from scores to what methods asked for, at the points and at sites."""
+
+# pyright: reportPrivateUsage=false
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pellucid.adapters.torch.tape import Tape
+from pellucid.core.ask import Answer, Lane, Rows
+from pellucid.core.errors import UnsupportedModel
+from pellucid.core.site import Site
+
+Found = Sequence[tuple[Tensor | None, ...]]
+"""Per score, the gradients of everything asked for."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Starts:
+    """The scores [target, rows], and for each of those differentiated where its backward pass starts, with what."""
+
+    scores: Tensor
+    roots: list[list[Tensor]]
+    values: list[list[Tensor] | None]
+
+
+def answered(rows: Rows, out: Tensor, leaf: Tensor, tape: Tape, lane: Lane, model: str) -> Answer:
+    """What one pass gives, the graph of which leads from leaf and the tape's sites to out.
+
+    Raises UnsupportedModel where the scores do not depend on the points in a way that can be differentiated.
+    """
+    with torch._C.DisableTorchFunction():  # what is explained of the outputs is no operator of the model
+        begin = starts(rows, out, tape, lane)
+    if not (begin.roots and begin.roots[0][0].requires_grad):
+        raise UnsupportedModel(
+            f"the output of {model} does not depend on its input in a way that can be differentiated",
+            "a model with gradients",
+            "use a method that only needs scores, such as Occlusion; quantised models have no gradient",
+        )
+    inputs = ([leaf] if lane.gradient else []) + [tape.raw[s] for s in lane.slopes]
+    found: list[tuple[Tensor | None, ...]] = [
+        torch.autograd.grad(root, inputs, value, retain_graph=t < rows.graded - 1, allow_unused=True)
+        for t, (root, value) in enumerate(zip(begin.roots, begin.values, strict=True))
+    ]
+    seen = {site: tensor.detach() for site, tensor in tape.seen.items()}
+    gradient = _stacked([_there(grads[0]) for grads in found]) if lane.gradient else None
+    slopes = {site: _slopes(site, i + int(lane.gradient), found, tape) for i, site in enumerate(lane.slopes)}
+    return Answer(out.detach(), begin.scores.detach(), gradient, seen, slopes)
+
+
+def starts(rows: Rows, out: Tensor, tape: Tape, lane: Lane) -> Starts:
+    """Where the backward passes start: at the scores; at the outputs, where the scores are outputs or relevance runs.
+
+    Relevance begins as y · ∂s/∂y, at the outputs y and at the inner units that scores are made of.
+    """
+    rule: Any = lane.where.rule
+    relevance = rule is not None and rule.manner.start == "score"
+    if rows.start is not None and out.requires_grad:
+        scores = rows.objective(out.detach(), tape.seen)
+        values = [[out.detach() * slope if relevance else slope] for slope in rows.start(out.detach())]
+        return Starts(scores, [[out]] * rows.graded, list(values))
+    if not relevance:
+        scores = rows.objective(out, tape.seen)
+        return Starts(scores, [[score.sum()] for score in scores[: rows.graded]], [None] * rows.graded)
+    sites = list(tape.seen)
+    ends = [out, *(tape.seen[site] for site in sites)]
+    cut = [end.detach().requires_grad_() for end in ends]
+    scores = rows.objective(cut[0], dict(zip(sites, cut[1:], strict=True)))
+    slopes = [
+        torch.autograd.grad(score.sum(), cut, retain_graph=True, materialize_grads=True)
+        for score in scores[: rows.graded]
+    ]
+    values = [[y.detach() * g for y, g in zip(cut, grads, strict=True)] for grads in slopes]
+    return Starts(scores.detach(), [ends] * rows.graded, list(values))
+
+
+def _slopes(site: Site, place: int, found: Found, tape: Tape) -> Tensor:
+    """The gradients at one site, as it is read; zero where the score does not depend on it."""
+    take, raw = tape.sites.plan(site).take, tape.raw[site]
+    return _stacked([take(torch.zeros_like(raw) if (g := grads[place]) is None else g) for grads in found])
+
+
+def _there(gradient: Tensor | None) -> Tensor:
+    if gradient is None:
+        raise UnsupportedModel("the score does not depend on the input", "a score that the input can change")
+    return gradient.contiguous()
+
+
+def _stacked(per_score: list[Tensor]) -> Tensor:
+    return per_score[0][None] if len(per_score) == 1 else torch.stack(per_score)

@@ -1,0 +1,41 @@
+"""What is known of a torch model for rows of one shape, and kept between calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from pellucid.adapters.torch.budget import Budget
+from pellucid.adapters.torch.watch import Facts
+from pellucid.core.ask import Variant
+from pellucid.core.site import Attention, Site
+
+
+@dataclass(slots=True, eq=False)
+class Ready:
+    """What is kept between calls for one (weights, shape, dtype, device), by one thread."""
+
+    twin: nn.Module
+    facts: Facts
+    prepared: nn.Module | None
+    folded: frozenset[str]
+    """Layers whose own output is gone in the prepared form."""
+    why: str
+    """Why the prepared form is used, or not."""
+    budget: Budget
+    image: tuple[int, int] | None
+    variants: dict[Variant, nn.Module]
+    auto: Site | None = None
+    seconds: dict[str, float] | None = None
+    audits: dict[Any, str] = field(default_factory=dict)
+    """What every rule served, by (module, rule)."""
+    attended: tuple[tuple[Attention, int], ...] | None = None
+    """The attentions, once somebody has asked for them."""
+    tails: dict[Site, bool] = field(default_factory=dict)
+    """Whether re-running only what lies behind a site was seen to give the same; sites not yet tried are missing."""
+    laid: dict[Any, Any] = field(default_factory=dict)
+    """Composites that look at positions, settled for the calls of a module: by (module, composite, what enters)."""
+    unlike: set[Any] = field(default_factory=set)
+    """(module, rule) where one reference row cannot stand for several."""
