@@ -22,6 +22,8 @@ SETTINGS: dict[str, dict[str, object]] = {
     "crp": {"top": 1},
     "occlusion": {"window": 48, "stride": 22},
     "score_cam": {"channels": 256},
+    "conductance": {"at": "_blocks.10"},
+    "internal_influence": {"at": "_blocks.10"},
 }
 """Where the figure shows something else than the defaults."""
 FAMILIES = ("gradient", "path", "guided", "propagation", "cam", "perturbation", "internal")
