@@ -36,6 +36,9 @@ from pellucid.propagation import Intercept
 from pellucid.propagation.composite import inventory
 from pellucid.propagation.deeplift import Unlike
 
+MOST = 32
+"""Sets of rules of which something is remembered."""
+
 
 class TorchSession:
     """Answers the engine. One thread, one shape of rows."""
@@ -212,7 +215,7 @@ class TorchSession:
         if key not in self.ready.laid:
             leaf, entering = self._entering(rows, lane)
             tape = Tape(self.sites, lane, rows, leaf)
-            self.ready.laid[key] = rule.laid(inventory(net, lambda: self._forward(net, entering, tape), rule))
+            _keep(self.ready.laid, key, rule.laid(inventory(net, lambda: self._forward(net, entering, tape), rule)))
             self.verification += rows.count
         return self.ready.laid[key]
 
@@ -289,7 +292,7 @@ class TorchSession:
             audit = seen.audit
             met = Counter(f"{entry.operator} in {entry.layer or 'the model'}" for entry in audit.unruled)
             kept = f"; no rule for {', '.join(list(met)[:6])}: plain gradient there" if met else ""
-            self.ready.audits[key] = f"{audit.rules}: {len(audit.served)} operators follow the rule{kept}"
+            _keep(self.ready.audits, key, f"{audit.rules}: {len(audit.served)} operators follow the rule{kept}")
         self._decisions.append(self.ready.audits[key])
 
     def enter(self, x: Tensor) -> Tensor:
@@ -349,6 +352,13 @@ def _canvas(rows: Rows, planes: int) -> Tensor | None:
         return None
     like = rows.build()
     return like.new_zeros((len(like), planes, *like.shape[-2:])).requires_grad_()
+
+
+def _keep(cache: dict[Any, Any], key: Any, value: Any) -> None:
+    """Remember a value, and forget the oldest beyond MOST: sets of rules may be made anew for every call."""
+    while len(cache) >= MOST:
+        del cache[next(iter(cache))]
+    cache[key] = value
 
 
 def _best(outputs: Tensor, sites: Mapping[Site, Tensor]) -> Tensor:

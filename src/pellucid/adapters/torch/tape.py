@@ -1,5 +1,6 @@
 """What happens at sites during one pass: activations recorded, replaced, or fed in; signals changed on the way back."""
 
+# pyright: reportPrivateUsage=false
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
@@ -95,7 +96,8 @@ class Tape:
             if any(tensor is handed for handed in self._handed):
                 tensor = tensor.clone()  # an outer layer that hands on an inner one's output is a site of its own
             self.raw[site] = tensor
-            self.seen[site] = plan.take(tensor)
+            with torch._C.DisableTorchFunction():  # nothing of the model reads it here
+                self.seen[site] = plan.take(tensor)
             tensor = tensor.clone()  # what is recorded must not be overwritten by an operator in place
             self._handed.append(tensor)
         if where.edit is not None and where.edit.source == site:
