@@ -37,7 +37,7 @@ def main() -> None:
 
 def _setting() -> list[str]:
     parts = {"python": platform.python_version(), "torch": torch.__version__}
-    parts |= {name: version(name) for name in ("captum", "grad-cam", "zennit", "shap")}
+    parts |= {name: version(name) for name in ("captum", "grad-cam", "zennit")}
     parts["machine"] = f"{platform.machine()}, {torch.get_num_threads()} threads, no accelerator"
     return ["; ".join(f"{k} {v}" for k, v in parts.items()) + ".", ""]
 

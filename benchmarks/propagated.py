@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor, nn
@@ -83,7 +84,7 @@ def propagated() -> list[Case]:
             ours(one, DeepLift(baseline="zero")),
             {
                 "Captum": (lambda: lift.attribute(one, target=CLASS), 0.6),
-                "shap DeepExplainer": (lambda: _shap(net, one), None),
+                **({"shap DeepExplainer": (lambda: _shap(net, one), None)} if find_spec("shap") else {}),
                 pass_name: (plain(one), None),
             },
             7,
