@@ -1,0 +1,118 @@
+"""Weighted ridge regression of several targets at once, with errors that need no model of the noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+AT_ONCE = 1 << 22
+"""Numbers held at once while errors are computed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Fit:
+    """A linear model for every target, float64.
+
+    coef [target, feature], intercept [target], r2 [target] (weighted), std_error [target, feature].
+    """
+
+    coef: Tensor
+    intercept: Tensor
+    r2: Tensor
+    std_error: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Predictions [target, rows] at x [rows, feature]."""
+        return self.intercept[:, None] + self.coef @ x.double().mT
+
+
+def ridge(
+    x: Tensor,
+    y: Tensor,
+    weight: Tensor,
+    strength: float = 0.0,
+    group: Tensor | None = None,
+    intercept: bool = True,
+) -> Fit:
+    """min over (c, β) of Σ_i w_i (y_i − c − x_i β)² + strength |β|²;  the intercept c is not penalised.
+
+    One factorisation serves all targets. Where the rows do not determine β, it is the shortest of the best.
+
+    x         [rows, feature]
+    y         [target, rows]
+    weight    [rows]
+    strength  of the penalty, in units of the weights
+    group     int [rows]: rows that were drawn together; −1 for rows that were not drawn. The standard errors are those
+              of the jackknife that leaves out one group at a time; zero without groups or with a single one
+    """
+    x, y, w = x.double(), y.double(), weight.double()
+    total = w.sum()
+    x0 = w @ x / total if intercept else torch.zeros_like(x[0])
+    y0 = y @ w / total if intercept else torch.zeros_like(y[:, 0])
+    xc, yc = x - x0, y - y0[:, None]
+    inverse = _inverse(xc, w, strength)
+    coef = yc @ (w[:, None] * xc) @ inverse
+    left = yc - coef @ xc.mT
+    if intercept:
+        xc = torch.cat([xc, torch.ones_like(xc[:, :1])], 1)
+        inverse = torch.block_diag(inverse, 1 / total[None, None])
+    error = jackknife(xc, left, w, inverse, group)[:, : x.shape[1]]
+    return Fit(coef=coef, intercept=y0 - coef @ x0, r2=_r2(y, left, w), std_error=error)
+
+
+def _inverse(x: Tensor, w: Tensor, strength: float) -> Tensor:
+    gram = x.mT @ (w[:, None] * x)
+    return torch.linalg.pinv(gram + strength * torch.eye(len(gram), dtype=gram.dtype), hermitian=True)
+
+
+def _r2(y: Tensor, left: Tensor, w: Tensor) -> Tensor:
+    """1 − Σ w e² / Σ w (y − ȳ)², [target]; 1 where nothing varies beyond rounding."""
+    mean = y @ w / w.sum()
+    varies = (y - mean[:, None]).square() @ w
+    nothing = (1e-12 * y.abs().amax(1)) ** 2 * w.sum()
+    return torch.where(varies <= nothing, 1.0, 1 - left.square() @ w / varies.clamp_min(torch.finfo(w.dtype).tiny))
+
+
+def jackknife(x: Tensor, left: Tensor, w: Tensor, inverse: Tensor, group: Tensor | None) -> Tensor:
+    """√((G − 1)/G Σ_g (β₋g − mean)²) of least squares, without fitting G times; [target, feature].
+
+    β − β₋g = A⁻¹ X_gᵀ W_g (I − X_g A⁻¹ X_gᵀ W_g)⁻¹ e_g.   left: residuals e [target, rows]; inverse: A⁻¹.
+    """
+    sets = _sets(group)
+    if sets is None or len(sets) < 2:
+        return torch.zeros(len(left), x.shape[1], dtype=x.dtype)
+    here = sets >= 0
+    root = w.sqrt()[sets] * here  # [group, size]
+    xg = x[sets] * root[..., None]
+    hat = xg @ inverse @ xg.mT
+    rest = torch.eye(hat.shape[-1], dtype=hat.dtype) - hat
+    pull = inverse @ xg.mT @ _inverted(rest)  # [group, feature, size]
+    count, parts = len(sets), max(1, AT_ONCE // (len(sets) * max(x.shape[1], sets.shape[1])))
+    found: list[Tensor] = []
+    for some in left.split(parts):
+        moved = torch.einsum("gfs,tgs->tgf", pull, some[:, sets] * root)
+        found.append(((count - 1) / count * (moved - moved.mean(1, keepdim=True)).square().sum(1)).sqrt())
+    return torch.cat(found)
+
+
+def _inverted(rest: Tensor) -> Tensor:
+    """The inverses of matrices between 0 and 1; where the rows left over do not determine β, what they do determine."""
+    factor, failed = torch.linalg.cholesky_ex(rest)
+    if not bool(failed.any()) and bool((factor.diagonal(dim1=-2, dim2=-1) > 1e-5).all()):
+        return torch.cholesky_inverse(factor)
+    return torch.linalg.pinv(rest, hermitian=True, rtol=1e-10)
+
+
+def _sets(group: Tensor | None) -> Tensor | None:
+    """The rows of every group, int64 [groups, largest size], −1 where a group is smaller."""
+    if group is None or not bool((group >= 0).any()):
+        return None
+    rows = (group >= 0).nonzero().flatten()
+    names, of, size = torch.unique(group[rows], return_inverse=True, return_counts=True)
+    order = of.argsort(stable=True)
+    place = torch.arange(len(rows)) - (size.cumsum(0) - size)[of[order]]
+    sets = torch.full((len(names), int(size.max())), -1, dtype=torch.int64)
+    sets[of[order], place] = rows[order]
+    return sets
