@@ -68,11 +68,14 @@ class CRP:
     def _chosen(self, flowing: Tensor) -> Tensor:
         """Numbers of channels, int64 [target, batch, n]."""
         many = flowing.shape[2]
-        if not len(self.concepts):
+        given = self.concepts if isinstance(self.concepts, (tuple, list)) else (self.concepts,)
+        if not given:
             return flowing.argsort(dim=2, descending=True, stable=True)[..., : self.top].contiguous()
-        if not all(isinstance(c, int) and 0 <= c < many for c in self.concepts):
-            raise ParameterError(f"concepts={self.concepts} at layer {self.at}", f"whole numbers from 0 to {many - 1}")
-        return torch.tensor(self.concepts, device=flowing.device).expand(*flowing.shape[:2], -1).contiguous()
+        whole = all(isinstance(c, int) and not isinstance(c, bool) and 0 <= c < many for c in given)
+        if not whole or len(set(given)) < len(given):
+            wanted = f"whole numbers from 0 to {many - 1}, each once"
+            raise ParameterError(f"concepts={self.concepts} at layer {self.at}", wanted)
+        return torch.tensor(given, device=flowing.device).expand(*flowing.shape[:2], -1).contiguous()
 
 
 Table = tuple[tuple[int, ...], ...]

@@ -84,7 +84,8 @@ def conservation(relevance: Tensor, score: Tensor) -> RowCheck:
 def _sites(layers: Any, q: Query) -> tuple[Site, ...]:
     if isinstance(layers, str) and layers == "all":
         return q.layers
-    return tuple(as_site(layer) for layer in ([layers] if isinstance(layers, str) else layers))
+    many = layers if isinstance(layers, (tuple, list)) else (layers,)  # one of them may be given by itself
+    return tuple(as_site(layer) for layer in many)
 
 
 def _of_one(relevance: Tensor, score: Tensor) -> Tensor:

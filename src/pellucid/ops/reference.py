@@ -34,6 +34,8 @@ class References:
         key = spec if isinstance(spec, (str, float, int)) else id(spec)
         if key not in self._made:
             made = reference(spec, self.x, self.pixels)
+            if not bool(made.isfinite().all()):
+                raise ParameterError("a baseline with NaN or infinity", "finite numbers, in pixel units")
             self._made[key] = (spec, made.expand_as(self.x))
         return self._made[key][1]
 

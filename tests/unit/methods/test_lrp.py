@@ -11,9 +11,12 @@ from tests.unit.propagation.lrp.nets import filled, relevance
 from tests.unit.propagation.lrp.test_models import Relu
 from torch import Tensor, nn
 
-from pellucid.api import explain
-from pellucid.core.errors import ParameterError, RuleError
+from pellucid.api import audit, explain
+from pellucid.core.errors import ParameterError, PellucidError, RuleError, UnsupportedModel
 from pellucid.core.explanation import Explanation
+from pellucid.core.site import Site
+from pellucid.core.target import Score, Unit
+from pellucid.methods.cam import GradCAM
 from pellucid.methods.crp import CRP
 from pellucid.methods.lrp import LRP
 from pellucid.propagation import Kind, On
@@ -124,6 +127,55 @@ def test_unknown_operators_are_named_or_have_their_gradient() -> None:
     assert bool(e.values.isfinite().all())
 
 
+class Recurrent(nn.Module):
+    """Rows of a picture read one after the other."""
+
+    def __init__(self, of: type[nn.Module]) -> None:
+        super().__init__()
+        self.cell, self.out = of(3 * X.shape[3], 6, batch_first=True), nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.cell(x.permute(0, 2, 1, 3).flatten(2))[0][:, -1])
+
+
+def shared_out(net: Any, x: Tensor, target: int) -> Tensor:
+    """x · ∂s/∂x of the same recurrence with gates held constant and tanh(u) as u · (tanh(u)/u held constant)."""
+    cell: Any = net.cell
+    x = x.clone().requires_grad_()
+    h = c = x.new_zeros(len(x), 6)
+
+    def tanh(u: Tensor) -> Tensor:
+        return u * (u.tanh() / u).detach()
+
+    for moment in x.permute(0, 2, 1, 3).flatten(2).unbind(1):
+        w, v = moment @ cell.weight_ih_l0.T + cell.bias_ih_l0, h @ cell.weight_hh_l0.T + cell.bias_hh_l0
+        if isinstance(cell, nn.LSTM):
+            i, f, g, o = (w + v).chunk(4, -1)
+            c = f.sigmoid().detach() * c + i.sigmoid().detach() * tanh(g)
+            h = o.sigmoid().detach() * tanh(c)
+        elif isinstance(cell, nn.GRU):
+            (wr, wz, wn), (vr, vz, vn) = w.chunk(3, -1), v.chunk(3, -1)
+            z = (wz + vz).sigmoid().detach()
+            h = (1 - z) * tanh(wn + (wr + vr).sigmoid().detach() * vn) + z * h
+        else:
+            h = tanh(w + v)
+    (slope,) = torch.autograd.grad(net.out(h)[:, target].sum(), x)
+    return (x * slope).detach()
+
+
+@pytest.mark.parametrize("of", [nn.LSTM, nn.GRU, nn.RNN])
+def test_relevance_goes_through_recurrent_layers(of: type[nn.Module]) -> None:
+    """Gates take nothing [Arras et al. 2017], and the books close over all moments."""
+    model: Any = filled(lambda: Recurrent(of))
+    with torch.no_grad():
+        model.cell.bias_hh_l0[-6:] = 0  # a GRU's gate alone depends on x where it opens for a constant, and takes all
+    close(one(LRP(composite="zero"), model=model).values, shared_out(model, X, 1))
+    books = audit(model, X[:1], LRP(composite="zero"), target=1)
+    assert books.started is not None and books.arrived is not None
+    assert abs(books.leaked) <= 1e-9 * abs(books.started)
+    assert abs(books.started - books.arrived - books.to_constants - books.leaked) <= 1e-9 * abs(books.started)
+
+
 # -- concepts ----------------------------------------------------------------------------------------------------
 
 
@@ -157,6 +209,65 @@ def test_the_most_relevant_channels_of_every_row_and_target() -> None:
             close(e.extras["concepts"][row], chosen.extras["concepts"][row])
 
 
-def test_channels_that_are_not_there() -> None:
+@pytest.mark.parametrize("concepts", [(99,), 99, (True,), (1, 1), "1"])
+def test_channels_that_are_not_there(concepts: Any) -> None:
     with pytest.raises(ParameterError, match="whole numbers from 0"):
-        one(CRP(at="conv2", concepts=(99,)))
+        one(CRP(at="conv2", concepts=concepts))
+
+
+def test_one_channel_by_itself() -> None:
+    close(one(CRP(at="conv2", concepts=1)).values, one(CRP(at="conv2", concepts=(1,))).values)
+
+
+# -- units inside, and what cannot be ------------------------------------------------------------------------------
+
+
+def test_a_unit_after_a_class_of_the_same_model() -> None:
+    """Composites that look at positions count anew where a site is read: its copy is a call more."""
+    model = net(Convnet())
+    one(LRP(), model=model)
+    unit = one(LRP(), Unit("conv2", 1), model)
+    close(unit.values, one(LRP(), Unit("conv2", 1), net(Convnet())).values)
+
+
+class CrossedAbove(Crossed):
+    """The unknown operator lies above the unit that is explained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.below = nn.Conv2d(3, 3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(self.below(x).relu())
+
+
+def test_relevance_of_a_unit_does_not_meet_what_lies_above_it() -> None:
+    model = filled(CrossedAbove)
+    got = one(LRP(composite="zero"), Unit("below", (1, 0, 0)), model).values
+    x = X.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(model.below(x)[:, 1, 0, 0].sum(), x)
+    close(got, x.detach() * slope)
+
+
+def test_a_score_that_depends_on_nothing() -> None:
+    with pytest.raises(UnsupportedModel, match="does not depend on its input"):
+        one(LRP(), Score(lambda y: y.new_zeros(len(y))))
+    with pytest.raises(UnsupportedModel, match="does not depend on layer conv2"):
+        one(GradCAM(at="conv2"), Unit("conv1", 0))
+
+
+@pytest.mark.parametrize("wrong", [["epsilon"], 3, None])
+def test_composites_that_are_none(wrong: Any) -> None:
+    with pytest.raises(ParameterError, match="composite"):
+        one(LRP(composite=wrong))
+
+
+def test_numbers_that_a_preset_does_not_have() -> None:
+    with pytest.raises(ParameterError, match="no numbers"):
+        one(LRP(composite="zero", epsilon=0.1))
+
+
+def test_a_layer_by_itself() -> None:
+    assert "relevance conv2" in one(LRP(layers=Site("conv2"))).extras
+    with pytest.raises(PellucidError):
+        one(LRP(layers=3))

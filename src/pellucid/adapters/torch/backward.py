@@ -35,10 +35,10 @@ def answered(rows: Rows, out: Tensor, leaf: Tensor, tape: Tape, lane: Lane, mode
     """
     with torch._C.DisableTorchFunction():  # what is explained of the outputs is no operator of the model
         begin = starts(rows, out, tape, lane)
-    if not (begin.roots and begin.roots[0][0].requires_grad):
+    if not (begin.roots and begin.roots[0] and begin.roots[0][0].requires_grad):
         raise UnsupportedModel(
-            f"the output of {model} does not depend on its input in a way that can be differentiated",
-            "a model with gradients",
+            f"the score of {model} does not depend on {_whereon(lane)} in a way that can be differentiated",
+            "a score behind it, in a model with gradients",
             "use a method that only needs scores, such as Occlusion; quantised models have no gradient",
         )
     inputs = ([leaf] if lane.gradient else []) + [tape.raw[s] for s in lane.slopes]
@@ -69,19 +69,26 @@ def starts(rows: Rows, out: Tensor, tape: Tape, lane: Lane) -> Starts:
     sites = list(tape.seen)
     ends = [out, *(tape.seen[site] for site in sites)]
     cut = [end.detach().requires_grad_() for end in ends]
+    nowhere = [None] * len(cut)
     scores = rows.objective(cut[0], dict(zip(sites, cut[1:], strict=True)))
     slopes = [
-        torch.autograd.grad(score.sum(), cut, retain_graph=True, materialize_grads=True)
+        torch.autograd.grad(score.sum(), cut, retain_graph=True, allow_unused=True) if score.requires_grad else nowhere
         for score in scores[: rows.graded]
     ]
-    values = [[y.detach() * g for y, g in zip(cut, grads, strict=True)] for grads in slopes]
-    return Starts(scores.detach(), [ends] * rows.graded, list(values))
+    begun = [
+        [(end, y.detach() * g) for end, y, g in zip(ends, cut, grads, strict=True) if g is not None] for grads in slopes
+    ]  # no relevance begins, and meets operators without a rule, where a score does not look
+    return Starts(scores.detach(), [[end for end, _ in one] for one in begun], [[r for _, r in one] for one in begun])
 
 
 def _slopes(site: Site, place: int, found: Found, tape: Tape) -> Tensor:
     """The gradients at one site, as it is read; zero where the score does not depend on it."""
     take, raw = tape.sites.plan(site).take, tape.raw[site]
     return _stacked([take(torch.zeros_like(raw) if (g := grads[place]) is None else g) for grads in found])
+
+
+def _whereon(lane: Lane) -> str:
+    return "its input" if lane.gradient or not lane.slopes else f"layer {', '.join(map(str, lane.slopes))}"
 
 
 def _there(gradient: Tensor | None) -> Tensor:

@@ -211,7 +211,7 @@ class TorchSession:
         rule: Any = lane.where.rule
         if not getattr(rule, "counts", False):
             return rule
-        key = (net, rule, lane.gradient, lane.slopes)
+        key = (net, rule, lane.gradient, lane.slopes, touched(lane))  # what is read at a site is copied: a call more
         if key not in self.ready.laid:
             leaf, entering = self._entering(rows, lane)
             tape = Tape(self.sites, lane, rows, leaf)

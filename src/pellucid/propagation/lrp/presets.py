@@ -26,8 +26,8 @@ from pellucid.propagation.rules import Manner, Rule
 
 Gates = Literal["share", "stop"]
 
-MANNER: Final = Manner(start="score", apart=frozenset({Kind.ATTENTION}), merge=True)
-"""How relevance runs: from the score, through attention taken apart, with batch norms merged."""
+MANNER: Final = Manner(start="score", apart=frozenset({Kind.ATTENTION, Kind.RECURRENT}), merge=True)
+"""How relevance runs: from the score, through attention and recurrent layers taken apart, with batch norms merged."""
 
 DENSE: Final = (Kind.LINEAR,)
 CONVOLUTIONS: Final = (Kind.CONVOLUTION,)
@@ -196,14 +196,15 @@ def composite(
 
 
 def _preset(name: str, baseline: Callable[[str], Tensor], wanted: dict[str, Any]) -> Composite:
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         near = nearest(str(name), PRESETS)
         every = f"one of {', '.join(PRESETS)}, or a Composite"
         raise ParameterError(f"composite {name!r}", every, f"perhaps {near}" if near else "")
     known = signature(PRESETS[name]).parameters
     for key, value in wanted.items():
         if key not in known:
-            raise ParameterError(f"{key}={value!r} for the composite {name}", f"one of {', '.join(known)}, where given")
+            taken = ", ".join(one for one in ("epsilon", "gamma") if one in known) or "no numbers"
+            raise ParameterError(f"{key}={value!r} for the composite {name}", f"{taken}: that is all that {name} has")
     if "low" in known:
         dark, bright = baseline("black")[:1], baseline("white")[:1]  # either may be the lower, in normalised units
         wanted |= {"low": torch.minimum(dark, bright), "high": torch.maximum(dark, bright)}
