@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pellucid.core.target import Top as Top
     from pellucid.core.target import Unit as Unit
     from pellucid.methods.attention_rollout import AttentionRollout as AttentionRollout
+    from pellucid.methods.banzhaf import Banzhaf as Banzhaf
     from pellucid.methods.blur_ig import BlurIG as BlurIG
     from pellucid.methods.cam import CAM as CAM
     from pellucid.methods.cam import GradCAM as GradCAM
@@ -56,7 +57,9 @@ if TYPE_CHECKING:
     from pellucid.methods.crp import CRP as CRP
     from pellucid.methods.deep_lift import DeepLift as DeepLift
     from pellucid.methods.deep_lift import DeepLiftShap as DeepLiftShap
+    from pellucid.methods.exact_shapley import ExactShapley as ExactShapley
     from pellucid.methods.expected_gradients import ExpectedGradients as ExpectedGradients
+    from pellucid.methods.feature_ablation import FeatureAblation as FeatureAblation
     from pellucid.methods.finer_cam import FinerCAM as FinerCAM
     from pellucid.methods.full_grad import FullGrad as FullGrad
     from pellucid.methods.gradient import Gradient as Gradient
@@ -65,16 +68,22 @@ if TYPE_CHECKING:
     from pellucid.methods.guided import GuidedBackprop as GuidedBackprop
     from pellucid.methods.guided_grad_cam import GuidedGradCAM as GuidedGradCAM
     from pellucid.methods.guided_ig import GuidedIG as GuidedIG
+    from pellucid.methods.hsic_attribution import HSICAttribution as HSICAttribution
     from pellucid.methods.idgi import IDGI as IDGI
     from pellucid.methods.integrated_gradients import IntegratedGradients as IntegratedGradients
     from pellucid.methods.internal import Conductance as Conductance
     from pellucid.methods.internal import InternalInfluence as InternalInfluence
+    from pellucid.methods.kernel_shap import KernelSHAP as KernelSHAP
     from pellucid.methods.le_grad import LeGrad as LeGrad
+    from pellucid.methods.lime import LIME as LIME
     from pellucid.methods.lrp import LRP as LRP
     from pellucid.methods.occlusion import Occlusion as Occlusion
+    from pellucid.methods.permutation_shap import PermutationSHAP as PermutationSHAP
     from pellucid.methods.rect_grad import RectGrad as RectGrad
+    from pellucid.methods.rise import RISE as RISE
     from pellucid.methods.smooth_grad import SmoothGrad as SmoothGrad
     from pellucid.methods.smooth_grad import VarGrad as VarGrad
+    from pellucid.methods.sobol_attribution import SobolAttribution as SobolAttribution
     from pellucid.methods.xrai import XRAI as XRAI
     from pellucid.preprocess import Preprocess as Preprocess
     from pellucid.views import panel as panel
@@ -89,6 +98,7 @@ _HOMES = {
     "pellucid.core.store": ("save", "load:read"),
     "pellucid.core.target": ("Class", "Contrast", "Each", "Score", "Top", "Unit"),
     "pellucid.methods.attention_rollout": ("AttentionRollout",),
+    "pellucid.methods.banzhaf": ("Banzhaf",),
     "pellucid.methods.blur_ig": ("BlurIG",),
     "pellucid.methods.cam": ("CAM", "GradCAM", "GradCAMPlusPlus", "HiResCAM", "LayerCAM", "XGradCAM"),
     "pellucid.methods.cam_ablation": ("AblationCAM",),
@@ -100,21 +110,29 @@ _HOMES = {
     "pellucid.methods.combinators": ("Integrate", "Smooth"),
     "pellucid.methods.crp": ("CRP",),
     "pellucid.methods.deep_lift": ("DeepLift", "DeepLiftShap"),
+    "pellucid.methods.exact_shapley": ("ExactShapley",),
     "pellucid.methods.expected_gradients": ("ExpectedGradients",),
+    "pellucid.methods.feature_ablation": ("FeatureAblation",),
     "pellucid.methods.finer_cam": ("FinerCAM",),
     "pellucid.methods.full_grad": ("FullGrad",),
     "pellucid.methods.gradient": ("Gradient", "InputXGradient"),
     "pellucid.methods.guided": ("Deconvnet", "GuidedBackprop"),
     "pellucid.methods.guided_grad_cam": ("GuidedGradCAM",),
     "pellucid.methods.guided_ig": ("GuidedIG",),
+    "pellucid.methods.hsic_attribution": ("HSICAttribution",),
     "pellucid.methods.idgi": ("IDGI",),
     "pellucid.methods.integrated_gradients": ("IntegratedGradients",),
     "pellucid.methods.internal": ("Conductance", "InternalInfluence"),
+    "pellucid.methods.kernel_shap": ("KernelSHAP",),
     "pellucid.methods.le_grad": ("LeGrad",),
+    "pellucid.methods.lime": ("LIME",),
     "pellucid.methods.lrp": ("LRP",),
     "pellucid.methods.occlusion": ("Occlusion",),
+    "pellucid.methods.permutation_shap": ("PermutationSHAP",),
     "pellucid.methods.rect_grad": ("RectGrad",),
+    "pellucid.methods.rise": ("RISE",),
     "pellucid.methods.smooth_grad": ("SmoothGrad", "VarGrad"),
+    "pellucid.methods.sobol_attribution": ("SobolAttribution",),
     "pellucid.methods.xrai": ("XRAI",),
     "pellucid.preprocess": ("Preprocess",),
     "pellucid.views": ("panel",),

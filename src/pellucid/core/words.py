@@ -26,7 +26,6 @@ WORDS: dict[str, Word] = {
     "fill": Word("what hidden parts show; a name, a number or a tensor", "pixels"),
     "at": Word("the site where the numbers are measured; a layer's name or object, `auto`, or nothing for the input"),
     "rule": Word("how an integral is approximated, or how an operator hands its signal on"),
-    "unknown": Word("what becomes of operators without a rule: an error, or their plain gradient, which the record tells"),
     "percentile": Word("share of the signals that is cut off", "per cent"),
     "relu": Word("whether negative values of the map are set to zero"),
     "window": Word("height and width of what is hidden at once", "pixels of the model's view"),
@@ -53,4 +52,18 @@ WORDS: dict[str, Word] = {
     "strength": Word("how much of the similar classes' mean score is subtracted; 0 nothing, 1 all of it", "factor"),
     "heads": Word("how the heads of an attention become one matrix"),
     "query": Word("the tokens whose row of a matrix from tokens to tokens is shown"),
+    "regions": Word(
+        "which pixels are hidden together: `slic`, `cells(7, 7)`, `quickshift`, `felzenszwalb`, a label map"
+    ),
+    "design": Word("how coalitions are drawn: fair coins, with complements, low-discrepancy points, Hadamard columns"),
+    "p_remove": Word("chance that a region is hidden", "0 … 1"),
+    "share": Word("chance that a place is shown", "0 … 1"),
+    "width": Word("of the kernel that makes pictures with much hidden count less", "cosine distance"),
+    "ridge": Word("penalty on the squares of the weights", "units of the samples' weights"),
+    "features": Word("how many regions may have a weight; nothing for all"),
+    "select": Word("how the regions that have a weight are chosen, where not all have"),
+    "antithetic": Word("every random order is followed by its reverse"),
+    "order": Word("what a region does with all others (`total`), or alone (`first`)"),
+    "grid": Word("random coins along each side of the picture", "coins"),
+    "estimator": Word("how values are made of scores"),
 }

@@ -76,17 +76,19 @@ def sobol(players: int, samples: int, seed: int, share: float = 0.5) -> Design:
 def uniform(players: int, samples: int, seed: int) -> Design:
     """Scrambled Sobol points in the cube [0, 1]^players; at least two scrambles, 16 where each has eight points.
 
+    Every scramble gives the coordinates to other players: in few points, some coordinates have the same first bit.
+
     Raises ParameterError for more than 21,201 players.
     """
     if players > SobolEngine.MAXDIM:
         raise ParameterError(f"{players} players in a Sobol design", f"at most {SobolEngine.MAXDIM}", "design='coin'")
     scrambles = min(SCRAMBLES, max(2, samples // 8), samples)
     sizes = [samples // scrambles + (i < samples % scrambles) for i in range(scrambles)]
-    seeds = torch.randint(2**31, (scrambles,), generator=generator(seed, "sobol", players)).tolist()
-    parts = [
-        SobolEngine(players, scramble=True, seed=one).draw(size, dtype=torch.float64)
-        for one, size in zip(seeds, sizes, strict=True)
-    ]
+    draw = generator(seed, "sobol", players)
+    parts: list[Tensor] = []
+    for size in sizes:
+        one = SobolEngine(players, scramble=True, seed=int(torch.randint(2**31, (), generator=draw)))
+        parts.append(one.draw(size, dtype=torch.float64)[:, torch.randperm(players, generator=draw)])
     group = torch.repeat_interleave(torch.arange(scrambles), torch.tensor(sizes))
     return Design(shown=torch.cat(parts), weight=torch.ones(samples, dtype=torch.float64), group=group)
 

@@ -48,18 +48,29 @@ def ridge(
               of the jackknife that leaves out one group at a time; zero without groups or with a single one
     """
     x, y, w = x.double(), y.double(), weight.double()
-    total = w.sum()
-    x0 = w @ x / total if intercept else torch.zeros_like(x[0])
-    y0 = y @ w / total if intercept else torch.zeros_like(y[:, 0])
-    xc, yc = x - x0, y - y0[:, None]
+    xc, yc, x0, y0 = _centred(x, y, w, intercept)
     inverse = _inverse(xc, w, strength)
     coef = yc @ (w[:, None] * xc) @ inverse
     left = yc - coef @ xc.mT
-    if intercept:
-        xc = torch.cat([xc, torch.ones_like(xc[:, :1])], 1)
-        inverse = torch.block_diag(inverse, 1 / total[None, None])
-    error = jackknife(xc, left, w, inverse, group)[:, : x.shape[1]]
+    sets = _sets(group)
+    if sets is None or len(sets) < 2:
+        error = torch.zeros_like(coef)
+    else:
+        if intercept:
+            inverse = torch.block_diag(inverse, 1 / w.sum()[None, None])
+            xc = torch.cat([xc, torch.ones_like(xc[:, :1])], 1)
+        error = _jackknife(xc, left, w, inverse, sets)
+        if error is None:
+            error = _refitted(x, y, w, strength, intercept, sets)
+        error = error[:, : x.shape[1]]
     return Fit(coef=coef, intercept=y0 - coef @ x0, r2=_r2(y, left, w), std_error=error)
+
+
+def _centred(x: Tensor, y: Tensor, w: Tensor, intercept: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """x and y without their weighted means, and the means; without an intercept as they are, and zeros."""
+    x0 = w @ x / w.sum() if intercept else torch.zeros_like(x[0])
+    y0 = y @ w / w.sum() if intercept else torch.zeros_like(y[:, 0])
+    return x - x0, y - y0[:, None], x0, y0
 
 
 def _inverse(x: Tensor, w: Tensor, strength: float) -> Tensor:
@@ -75,34 +86,38 @@ def _r2(y: Tensor, left: Tensor, w: Tensor) -> Tensor:
     return torch.where(varies <= nothing, 1.0, 1 - left.square() @ w / varies.clamp_min(torch.finfo(w.dtype).tiny))
 
 
-def jackknife(x: Tensor, left: Tensor, w: Tensor, inverse: Tensor, group: Tensor | None) -> Tensor:
+def _jackknife(x: Tensor, left: Tensor, w: Tensor, inverse: Tensor, sets: Tensor) -> Tensor | None:
     """√((G − 1)/G Σ_g (β₋g − mean)²) of least squares, without fitting G times; [target, feature].
 
-    β − β₋g = A⁻¹ X_gᵀ W_g (I − X_g A⁻¹ X_gᵀ W_g)⁻¹ e_g.   left: residuals e [target, rows]; inverse: A⁻¹.
+    β − β₋g = A⁻¹ X_gᵀ W_g (I − X_g A⁻¹ X_gᵀ W_g)⁻¹ e_g.   left: residuals e [target, rows]; inverse: A⁻¹; sets: rows
+    of every group. None where the rows without some group do not determine β as all rows do.
     """
-    sets = _sets(group)
-    if sets is None or len(sets) < 2:
-        return torch.zeros(len(left), x.shape[1], dtype=x.dtype)
-    here = sets >= 0
-    root = w.sqrt()[sets] * here  # [group, size]
+    root = w.sqrt()[sets] * (sets >= 0)  # [group, size]
     xg = x[sets] * root[..., None]
-    hat = xg @ inverse @ xg.mT
-    rest = torch.eye(hat.shape[-1], dtype=hat.dtype) - hat
-    pull = inverse @ xg.mT @ _inverted(rest)  # [group, feature, size]
-    count, parts = len(sets), max(1, AT_ONCE // (len(sets) * max(x.shape[1], sets.shape[1])))
-    found: list[Tensor] = []
-    for some in left.split(parts):
-        moved = torch.einsum("gfs,tgs->tgf", pull, some[:, sets] * root)
-        found.append(((count - 1) / count * (moved - moved.mean(1, keepdim=True)).square().sum(1)).sqrt())
-    return torch.cat(found)
-
-
-def _inverted(rest: Tensor) -> Tensor:
-    """The inverses of matrices between 0 and 1; where the rows left over do not determine β, what they do determine."""
+    rest = torch.eye(sets.shape[1], dtype=x.dtype) - xg @ inverse @ xg.mT
     factor, failed = torch.linalg.cholesky_ex(rest)
-    if not bool(failed.any()) and bool((factor.diagonal(dim1=-2, dim2=-1) > 1e-5).all()):
-        return torch.cholesky_inverse(factor)
-    return torch.linalg.pinv(rest, hermitian=True, rtol=1e-10)
+    if bool(failed.any()) or not bool((factor.diagonal(dim1=-2, dim2=-1) > 1e-5).all()):
+        return None
+    pull = inverse @ xg.mT @ torch.cholesky_inverse(factor)  # [group, feature, size]
+    parts = left.split(max(1, AT_ONCE // (len(sets) * max(x.shape[1], sets.shape[1]))))
+    return torch.cat([_spread(torch.einsum("gfs,tgs->gtf", pull, some[:, sets] * root)) for some in parts])
+
+
+def _refitted(x: Tensor, y: Tensor, w: Tensor, strength: float, intercept: bool, sets: Tensor) -> Tensor:
+    """The same by fitting G times: where a group is needed to determine β, its loss is felt in full."""
+    found: list[Tensor] = []
+    for one in sets:
+        kept = torch.ones(len(w), dtype=torch.bool)
+        kept[one[one >= 0]] = False
+        xc, yc, _, _ = _centred(x[kept], y[:, kept], w[kept], intercept)
+        found.append(yc @ (w[kept, None] * xc) @ _inverse(xc, w[kept], strength))
+    return _spread(torch.stack(found))
+
+
+def _spread(without: Tensor) -> Tensor:
+    """From what is found without each group, [group, ...], to the standard error of what is found with all."""
+    count = len(without)
+    return ((count - 1) / count * (without - without.mean(0)).square().sum(0)).sqrt()
 
 
 def _sets(group: Tensor | None) -> Tensor | None:

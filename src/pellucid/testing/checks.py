@@ -122,7 +122,7 @@ def example(method: str | Method | type[Any]) -> Method:
 
 
 def lighter(method: Method, samples: int = 4, steps: int = 4) -> Method:
-    """The same method with few samples, steps and windows, for checks that do not judge accuracy."""
+    """The same method with few samples, steps, windows and regions, for checks that do not judge accuracy."""
     most = {"samples": samples, "steps": steps}
     given: dict[str, Any] = {}
     for f in fields(method):  # pyright: ignore[reportArgumentType]
@@ -131,6 +131,8 @@ def lighter(method: Method, samples: int = 4, steps: int = 4) -> Method:
             given[f.name] = min(value, most[f.name])
         elif f.name in ("window", "stride") and value is None:
             given[f.name] = tiny.PICTURE[-1] // 2
+        elif f.name == "regions":
+            given[f.name] = "cells(2, 2)"
         elif is_method(value):
             given[f.name] = lighter(value, samples, steps)
     return replace(method, **given)  # pyright: ignore[reportArgumentType]

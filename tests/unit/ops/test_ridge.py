@@ -80,7 +80,14 @@ def test_rows_that_do_not_determine_the_weights_give_the_shortest() -> None:
     root, xc, yc = w.sqrt(), x - w @ x / w.sum(), y - (y @ w / w.sum())[:, None]
     wanted = np.linalg.pinv((root[:, None] * xc).numpy()) @ (root * yc).numpy().T
     np.testing.assert_allclose(fit.coef, wanted.T, rtol=1e-8, atol=1e-10)
-    assert bool(fit.std_error.isfinite().all())
+    without = []
+    for k in range(4):
+        rows = torch.arange(4) != k
+        r, a, b = root[rows], x[rows] - w[rows] @ x[rows] / w[rows].sum(), y[:, rows]
+        b = b - (b @ w[rows] / w[rows].sum())[:, None]
+        without.append((np.linalg.pinv((r[:, None] * a).numpy(), rcond=1e-9) @ (r * b).numpy().T).T)
+    np.testing.assert_allclose(fit.std_error, np.sqrt(3 * np.stack(without).var(0)), rtol=1e-7, atol=1e-9)
+    assert float(fit.std_error.mean()) > 0.1  # a fit without residuals knows little, and says so
 
 
 def test_a_constant_is_fitted_and_its_r2_is_one() -> None:

@@ -1,0 +1,66 @@
+"""Shapley values of regions from all coalitions."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pellucid.core.ask import Attribution, Can, Query
+from pellucid.core.errors import ParameterError
+from pellucid.core.explanation import Kind
+from pellucid.core.method import method, param
+from pellucid.ops.designs import everything
+from pellucid.ops.games import Game, Worth, efficiency
+
+MOST = 16
+"""Players; 65,536 coalitions."""
+
+
+@method(
+    kind=Kind.CONTRIBUTION,
+    title="Exact Shapley values",
+    cite="shapley1953value",
+    needs=(Can.SCORE,),
+    keeps={"dummy", "linear", "implementation_invariance"},
+    output="probability",
+    family="perturbation",
+)
+class ExactShapley:
+    """φ_i = Σ_{S∌i} |S|! (n − |S| − 1)! / n! · (v(S ∪ i) − v(S))    [Shapley 1953, eq. 13]
+
+    All 2ⁿ coalitions are evaluated, so there is no error but rounding.
+
+    regions  which pixels are one player, at most 16 of them; see `pellucid.regions`
+    fill     what players that are away show, in pixel units
+    """
+
+    regions: Any = param(default="cells(3, 3)")
+    fill: Any = param(default="region_mean")
+
+    async def explain(self, q: Query) -> Attribution:
+        game = Game.of(q, self.regions, self.fill)
+        if max(game.players) > MOST:
+            raise ParameterError(
+                f"exact Shapley values of {max(game.players)} regions",
+                f"at most {MOST}",
+                "fewer regions, as regions='cells(4, 4)', or KernelSHAP",
+            )
+        played = await game.play(q, everything)
+        worths = [Worth(shapley(one.scores)) for one in played]
+        return game.attribution(worths, [efficiency(worths, [v.scores[:, -1] - v.scores[:, 0] for v in played])])
+
+
+def shapley(v: Tensor) -> Tensor:
+    """Shapley values [target, n] of games given by all their 2ⁿ scores, [target, 2ⁿ]; bit i is player i."""
+    players = v.shape[1].bit_length() - 1
+    size = (torch.arange(1 << max(0, players - 1))[:, None] >> torch.arange(max(1, players - 1)) & 1).sum(1)
+    weights = [1 / (players * math.comb(players - 1, k)) for k in range(players)]
+    weight = v.new_tensor(weights)[size]
+    values: list[Tensor] = []
+    for i in range(players):
+        without, having = v.view(len(v), -1, 2, 1 << i).unbind(2)
+        values.append((having - without).flatten(1) @ weight)
+    return torch.stack(values, 1)
