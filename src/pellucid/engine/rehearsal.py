@@ -66,15 +66,16 @@ class Rehearsal:
         return Answer(
             outputs,
             rows.objective(outputs, inside),
-            self._fake(t, n, *row) if lane.gradient else None,
+            self._fake(t, n, *row, apart=3) if lane.gradient else None,
             inside,
-            {s: self._fake(t, n, *self.site_shape(s)) for s in lane.slopes},
+            {s: self._fake(t, n, *self.site_shape(s), apart=3) for s in lane.slopes},
             None if whole == n else whole,
             None if rows.beside is None else rows.beside(self._fake(n, self.outputs)),
         )
 
-    def _fake(self, *shape: int) -> Tensor:
+    def _fake(self, *shape: int, apart: int = 2) -> Tensor:
+        """Zeros, or noise that differs along the first `apart` axes: rows and, where there are targets, channels."""
         if self.noise:
-            head = torch.randn(shape[:2], generator=self._draw, dtype=self.x.dtype).to(self.x.device)
-            return head.view(*shape[:2], *(1,) * (len(shape) - 2)).expand(shape)
+            head = torch.randn(shape[:apart], generator=self._draw, dtype=self.x.dtype).to(self.x.device)
+            return head.view(*shape[:apart], *(1,) * (len(shape) - apart)).expand(shape)
         return self.x.new_zeros(()).expand(shape)

@@ -76,7 +76,7 @@ def label(kind: Kind, kwargs: Mapping[str, Any]) -> str:
         return NO_RULE
     if kind is Kind.DROPOUT:
         return f"random: {PLAIN}" if kwargs.get("training", False) else THROUGH
-    return THROUGH if kind in (Kind.SHAPE, Kind.JOIN, Kind.CAST) else PLAIN
+    return THROUGH if kind in _MOVING else PLAIN
 
 
 def total(signal: Tensor) -> float:

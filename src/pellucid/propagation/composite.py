@@ -27,8 +27,9 @@ RELEVANCE: Final = Manner(start="score")
 class On:
     """One line: these calls follow this rule.
 
-    A call fits when its kind or its operator is named (every call, if neither names any) and its layer matches.
-    Positions count among the calls that fit so far, in execution order.
+    A call fits when its kind or its operator is named and its layer matches. A line that names neither kinds nor
+    operators means the calls that its rule is made for, linear and convolution layers for the rules of layers, and
+    every call for other rules. Positions count among the calls that fit so far, in execution order.
 
     rule       the rule; None for the plain gradient
     kinds      kinds of operators
@@ -63,7 +64,8 @@ class On:
     def fits(self, place: Place) -> bool:
         """Whether a call fits, its position aside."""
         if not (self.kinds or self.operators):
-            named = True
+            meant = () if self.rule is None else self.rule.made_for
+            named = not meant or place.kind in meant
         else:
             named = place.kind in self.kinds or any(fnmatchcase(place.operator, name) for name in self.operators)
         return named and any(fnmatchcase(place.layer, name) for name in self.layers)

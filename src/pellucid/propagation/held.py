@@ -38,8 +38,6 @@ class Held:
         return self.tensor
 
 
-
-
 class Keeper:
     """Knows which tensors are held, by the memory they lie in."""
 

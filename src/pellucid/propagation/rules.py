@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Final, Literal, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -131,9 +131,11 @@ class Rule:
     what the model overwrites later is copied just before. A mask costs less.
     `back` runs in the backward pass, without gradients, autocast or interception, perhaps several times and perhaps
     under vmap (so: `where`, never masked assignment).
+    `made_for` are the kinds of calls that a composite's line means where it names none; () are all.
     """
 
     __slots__ = ()
+    made_for: ClassVar[tuple[Kind, ...]] = ()
 
     @property
     def name(self) -> str:

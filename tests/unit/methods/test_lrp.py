@@ -11,7 +11,7 @@ from tests.unit.propagation.lrp.nets import filled, relevance
 from tests.unit.propagation.lrp.test_models import Relu
 from torch import Tensor, nn
 
-from pellucid.api import audit, explain
+from pellucid.api import audit, explain, plan
 from pellucid.core.errors import ParameterError, PellucidError, RuleError, UnsupportedModel
 from pellucid.core.explanation import Explanation
 from pellucid.core.site import Site
@@ -100,6 +100,16 @@ def test_a_composite_of_ones_own() -> None:
     mine = epsilon_plus().with_(On(Epsilon(0.5), kinds=(Kind.CONVOLUTION,), layers="conv2"))
     wanted, _, _ = relevance(NET, X, mine)
     close(one(LRP(composite=mine)).values, wanted)
+
+
+def test_a_rule_of_layers_means_layers_where_a_line_names_only_a_place() -> None:
+    by_name = epsilon_plus().with_(On(Epsilon(0.1), layers="*"))
+    wanted = epsilon_plus().with_(On(Epsilon(0.1), kinds=(Kind.LINEAR, Kind.CONVOLUTION)))
+    close(one(LRP(composite=by_name)).values, one(LRP(composite=wanted)).values)
+    assert {e.operator for e in audit(NET, X[:1], LRP(composite=by_name)) if e.rule == "epsilon 0.1"} == {
+        "conv2d",
+        "linear",
+    }
 
 
 def test_rows_outside_of_the_box_are_refused() -> None:
@@ -207,6 +217,13 @@ def test_the_most_relevant_channels_of_every_row_and_target() -> None:
         for row, channels in enumerate(best.tolist()):
             chosen = one(CRP(at="conv2", concepts=tuple(channels)), target)
             close(e.extras["concepts"][row], chosen.extras["concepts"][row])
+
+
+def test_a_plan_knows_that_targets_may_choose_different_channels() -> None:
+    method, targets = CRP(at="conv2", top=2), [0, 2]
+    planned, done = plan(NET, X, method, target=targets), explain(NET, X, method, target=targets)[0].record.passes
+    assert planned.least.forward <= done.forward <= planned.most.forward
+    assert planned.least.forward < planned.most.forward
 
 
 @pytest.mark.parametrize("concepts", [(99,), 99, (True,), (1, 1), "1"])

@@ -22,7 +22,7 @@ def only(call: Call, inputs: tuple[Tensor, ...]) -> int:
         raise RuleError(
             f"{call.operator.name} in layer {call.place.layer!r} combines {len(found)} tensors of the input",
             "one such tensor, for a rule of linear maps",
-            "give it the rule Product or MatrixProduct",
+            "give it a rule of several inputs: Norm for sums, Product or MatrixProduct for products",
         )
     return found[0]
 

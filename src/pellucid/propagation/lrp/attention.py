@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from pellucid.propagation.lrp.flows import takers
 from pellucid.propagation.lrp.layers import STABILIZER, Epsilon, OutputRule
 from pellucid.propagation.lrp.linear import again
 from pellucid.propagation.lrp.shares import Signals, check, over
+from pellucid.propagation.operators import Kind
 from pellucid.propagation.rules import Call, Rule
 
 
@@ -27,6 +28,7 @@ class MatrixProduct(OutputRule):
     stabilizer  ε
     """
 
+    made_for: ClassVar[tuple[Kind, ...]] = (Kind.MATMUL,)
     gates: Literal["share", "stop"] = "share"
     layer: Rule = field(default_factory=Epsilon)
     stabilizer: float = STABILIZER
@@ -82,6 +84,7 @@ class Softmax(OutputRule):
     stabilizer  ε of those
     """
 
+    made_for: ClassVar[tuple[Kind, ...]] = (Kind.SOFTMAX,)
     stabilizer: float = STABILIZER
 
     def __post_init__(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from pellucid.propagation.lrp.arguments import bound, slot, tracked
 from pellucid.propagation.lrp.layers import STABILIZER, OutputRule
 from pellucid.propagation.lrp.linear import linear
 from pellucid.propagation.lrp.shares import Signals, check, over, share, signals
+from pellucid.propagation.operators import Kind
 from pellucid.propagation.rules import Call, Rule
 
 
@@ -56,6 +58,7 @@ class Norm(OutputRule):
     stabilizer  ε
     """
 
+    made_for: ClassVar[tuple[Kind, ...]] = ()
     stabilizer: float = STABILIZER
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ runs the layer again with weights of its own. Where no input is negative, the pa
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import ClassVar, Final
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from torch import Tensor
 from pellucid.core.errors import ParameterError
 from pellucid.propagation.lrp.linear import Linear, linear, output, weights
 from pellucid.propagation.lrp.shares import Part, Signals, above, below, check, idle, over, share, sides, signals, size
+from pellucid.propagation.operators import Kind
 from pellucid.propagation.rules import Call, Rule
 
 STABILIZER: Final = 1e-6
@@ -26,6 +27,7 @@ class LayerRule(Rule):
     """A rule that needs the inputs of the call, weights and bias among them."""
 
     __slots__ = ()
+    made_for: ClassVar[tuple[Kind, ...]] = (Kind.LINEAR, Kind.CONVOLUTION)
 
     def keep(self, call: Call, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """All inputs: most are parameters, which are there anyhow."""

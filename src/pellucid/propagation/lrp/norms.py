@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from pellucid.core.errors import RuleError
 from pellucid.propagation.lrp.arguments import bound, slot
 from pellucid.propagation.lrp.layers import STABILIZER, OutputRule
 from pellucid.propagation.lrp.shares import Signals, check, over
+from pellucid.propagation.operators import Kind
 from pellucid.propagation.rules import Call
 
 _ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -33,6 +34,7 @@ class LayerNorm(OutputRule):
     stabilizer  ε
     """
 
+    made_for: ClassVar[tuple[Kind, ...]] = (Kind.NORM,)
     stabilizer: float = STABILIZER
 
     def __post_init__(self) -> None:
