@@ -20,7 +20,7 @@ MEANING = {
     Kind.SENSITIVITY: "how fast the score changes with each pixel",
     Kind.CONTRIBUTION: "the part of the score that each pixel is held responsible for",
     Kind.CAM: "how much each place of an inner layer counted for the score",
-    Kind.SPREAD: "how much the gradient varies around the picture",
+    Kind.SPREAD: "how much the gradient or the score varies around the picture",
 }
 """What the numbers of a kind are, in half a sentence."""
 
@@ -28,7 +28,7 @@ MEANING_IN_TEXT = {
     Kind.SENSITIVITY: "how fast the score changes with the vector of each token",
     Kind.CONTRIBUTION: "the part of the score that each token is held responsible for",
     Kind.CAM: "how much each token counted for the score",
-    Kind.SPREAD: "how much the gradient varies around the text",
+    Kind.SPREAD: "how much the gradient or the score varies around the text",
 }
 """The same of texts."""
 
