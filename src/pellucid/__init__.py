@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from pellucid import images as images
+    from pellucid import regions as regions
     from pellucid import registry as registry
     from pellucid import views as views
     from pellucid import zoo as zoo
@@ -138,7 +139,7 @@ _HOMES = {
     "pellucid.views": ("panel",),
 }
 _HOME = {name.rpartition(":")[2]: (home, name.partition(":")[0]) for home, names in _HOMES.items() for name in names}
-_PARTS = ("images", "registry", "views", "zoo")
+_PARTS = ("images", "regions", "registry", "views", "zoo")
 
 
 def __getattr__(name: str) -> Any:

@@ -171,7 +171,10 @@ def efficiency(worths: Sequence[Worth], difference: Sequence[Tensor], limit: flo
 
     difference: v(all) − v(none) of every picture, [target] each.
     """
-    gaps = [relative_gap(one.values[:, None], d[:, None])[:, 0] for one, d in zip(worths, difference, strict=True)]
+    gaps: list[Tensor] = []
+    for one, d in zip(worths, difference, strict=True):
+        floor = 1e-3 * one.values.abs().sum(1, keepdim=True)  # values that cancel leave rounding
+        gaps.append(relative_gap(one.values[:, None], d[:, None], floor)[:, 0])
     value = torch.stack(gaps, 1)
     return RowCheck(
         name="efficiency",

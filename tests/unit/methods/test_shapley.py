@@ -322,6 +322,13 @@ def test_values_that_do_not_add_up_turn_efficiency_red() -> None:
     close(check.value[0], [0.3 / 3.3], rtol=1e-6)
 
 
+def test_values_that_cancel_are_efficient_up_to_rounding() -> None:
+    worths = table()
+    worths[63] = worths[0]
+    for method in SHAPLEY:
+        assert {c.name: c.passed for c in one(looked_up(worths), method).checks}["efficiency"] == (True,)
+
+
 def test_a_game_that_is_not_linear_turns_r2_red() -> None:
     parity = (1.0 - 2.0 * (torch.tensor([k.bit_count() for k in range(64)]) % 2))[:, None].double()
     checks = {c.name: c for c in one(looked_up(parity), Banzhaf(**BLACK)).checks}
