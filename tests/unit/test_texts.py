@@ -12,7 +12,7 @@ from tests.unit.texts import WIDTH, WORDS, Encoder, Splitter, encoder
 from torch import Tensor, nn
 
 from pellucid import views
-from pellucid.api import compare, explain, layers, plan, report, wrap
+from pellucid.api import audit, compare, explain, layers, plan, report, wrap
 from pellucid.core.errors import InputError, ParameterError, PellucidError, SiteError, UnsupportedModel
 from pellucid.core.explanation import Explanation
 from pellucid.core.store import load, save
@@ -23,6 +23,7 @@ from pellucid.methods.combinators import Smooth
 from pellucid.methods.gradient import Gradient, InputXGradient
 from pellucid.methods.integrated_gradients import IntegratedGradients
 from pellucid.methods.le_grad import LeGrad
+from pellucid.methods.lrp import LRP
 from pellucid.methods.occlusion import Occlusion
 from pellucid.methods.smooth_grad import SmoothGrad
 from pellucid.preprocess import Tokens
@@ -61,6 +62,15 @@ def test_the_gradient_is_that_of_the_vectors() -> None:
     assert e.dims == ("batch", "token", "channel") and e.record.at is None
     close(e.values, slope(encoder().word(IDS), IDS, 2))
     assert any("vectors, from layer word" in each for each in e.record.decisions)
+
+
+@pytest.mark.parametrize("composite", ["zero", "cp_lrp"])
+def test_the_books_of_a_text_close_at_the_vectors(composite: str) -> None:
+    books = audit(handle(), TEXTS[1], LRP(composite=composite), target=2)
+    assert books.started is not None and books.arrived is not None
+    relevance = explain(handle(), TEXTS[1], LRP(composite=composite), target=2)[0].values
+    assert books.arrived == pytest.approx(float(relevance.sum()), rel=1e-9)
+    assert books.started == pytest.approx(books.arrived + books.to_constants + books.leaked, rel=1e-9)
 
 
 @pytest.mark.parametrize("at", [None, "word"])

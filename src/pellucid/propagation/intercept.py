@@ -198,6 +198,11 @@ class Intercept(TorchFunctionMode):
         if isinstance(self.rules, Booked):
             self.rules.tell(self.audit)
 
+    def count_at(self, entering: Tensor) -> None:
+        """Count what arrives at a tensor that enters inside the model, as the vectors of token ids do."""
+        with torch._C.DisableTorchFunction():
+            self._log.count_ends((entering,), inputs=True)
+
     @property
     def audit(self) -> Audit:
         """What was met so far."""

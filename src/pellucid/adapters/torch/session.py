@@ -267,6 +267,8 @@ class TorchSession:
         leaf, entering = self._entering(rows, lane)
         with torch.enable_grad(), nullcontext() if listening is None else listening:
             tape = Tape(self.sites, lane, rows, leaf)
+            if listening is not None and self.ready.facts.entrance is not None and entering.is_floating_point():
+                listening.count_at(entering)
             out = self._forward(net, entering, tape)
         with torch.enable_grad():
             ends = leaf if listening is None or listening.canvas is None else listening.canvas
