@@ -22,6 +22,13 @@ SETTINGS: dict[str, dict[str, object]] = {
     "crp": {"top": 1},
     "occlusion": {"window": 48, "stride": 22},
     "score_cam": {"channels": 256},
+    "lime": {"samples": 400},
+    "kernel_shap": {"samples": 400},
+    "banzhaf": {"samples": 400},
+    "permutation_shap": {"samples": 8},
+    "rise": {"samples": 1000},
+    "sobol_attribution": {"samples": 8},
+    "hsic_attribution": {"samples": 300},
     "conductance": {"at": "_blocks.10"},
     "internal_influence": {"at": "_blocks.10"},
 }
@@ -43,7 +50,6 @@ def main(path: str) -> None:
     got = pellucid.explain(model, list(photos), shown())
     picture = Image.open(BytesIO(pellucid.panel(got, size=168, max_columns=8).png())).convert("RGB")
     picture.save(Path(path), "JPEG", quality=82, optimize=True, progressive=True)
-    print(f"{len({e.record.method for e in got})} methods, {picture.size[0]} × {picture.size[1]} pixels")
 
 
 if __name__ == "__main__":
