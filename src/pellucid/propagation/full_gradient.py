@@ -77,12 +77,18 @@ class Share(Rule):
         wanted = [t for t, on in zip(leaves, call.tracked, strict=True) if on]
         found = torch.autograd.grad(out, wanted, signal)
         if by_element:
-            share = out.detach() * signal - sum(t.detach() * g for t, g in zip(wanted, found, strict=True))
+            share = _unowed(out.detach() * signal, [t.detach() * g for t, g in zip(wanted, found, strict=True)])
         else:
             share = _offset(call, inputs) * signal
         each = iter(found)
         signals = [next(each).sum_to_size(t.shape) if on else None for t, on in zip(inputs, call.tracked, strict=True)]
         return (*signals, painted(share, canvas, self.rescale))
+
+
+def _unowed(whole: Tensor, owed: Sequence[Tensor]) -> Tensor:
+    """What of the whole the inputs do not account for; nothing where that is rounding, which would be stretched too."""
+    share, size = whole - sum(owed), whole.abs() + sum(part.abs() for part in owed)
+    return share.where(share.abs() > 4 * torch.finfo(share.dtype).eps * size, 0)
 
 
 def _leaf(tensor: Tensor, like: Tensor) -> Tensor:

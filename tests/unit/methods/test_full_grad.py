@@ -60,6 +60,46 @@ def test_full_grad_is_the_sum_of_the_shares(rescale: bool) -> None:
     assert max(gap(got)) <= 1e-9
 
 
+class Residual(nn.Module):
+    """Sums of layers owe everything to their inputs, but not to the last digit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.out = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.a(x).relu()
+        h = h + torch.tanh(h.mean((2, 3), keepdim=True)).detach() * self.b(h)
+        return self.out((h + h.flip(3)).mean((2, 3)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_rounding_in_sums_is_no_share(dtype: torch.dtype) -> None:
+    """Stretched to [0, 1], it would weigh as much as a layer. Here: the input and two biases."""
+    model, x = net(Residual()).to(dtype), X.to(dtype)
+    e = explain(model, x, FullGrad(), target=1)[0]
+    assert float(e.values.flatten(1).amax(1).max()) <= 3 + 4 + 4
+    kept: dict[str, Tensor] = {}
+    hooks = [
+        module.register_forward_hook(lambda m, i, o, name=name: kept.__setitem__(name, o))
+        for name, module in model.named_children()
+    ]
+    leaf = x.clone().requires_grad_()
+    score = model(leaf)[:, 1].sum()
+    for hook in hooks:
+        hook.remove()
+    ends = [leaf, kept["a"], kept["b"]]
+    slopes = torch.autograd.grad(score, ends)
+    parts = [leaf.detach(), model.a.bias.detach()[:, None, None], model.b.bias.detach()[:, None, None]]
+    wanted = torch.zeros_like(x[:, 0])
+    for part, slope in zip(parts, slopes, strict=True):
+        share = (part * slope).abs()
+        low, high = share.amin((1, 2, 3), keepdim=True), share.amax((1, 2, 3), keepdim=True)
+        wanted += ((share - low) / (high - low)).sum(1)
+    torch.testing.assert_close(e.values, wanted, rtol=1e-4, atol=1e-3)
+
+
 class Bent(nn.Module):
     """ReLU6, SiLU, leaky slopes, a gate, a residual sum and constants: all of them functions."""
 
