@@ -154,8 +154,7 @@ class TorchSession:
         net = self._net(lane)
         where = lane.where
         entering = rows.clean if where.into is not None else rows.build
-        whole = self.whole(rows, lane)
-        if whole < rows.count:
+        if where.edit is not None and (whole := self.whole(rows, lane)) < rows.count:
             with torch.inference_mode():
                 out = scored(rows, lane, self.sites, self._scored, self.outputs)
                 explained = rows.objective(out, {})
