@@ -60,6 +60,10 @@ WORDS: dict[str, Word] = {
     "share": Word("chance that a place is shown", "0 … 1"),
     "width": Word("of the kernel that makes pictures with much hidden count less", "cosine distance"),
     "ridge": Word("penalty on the squares of the weights", "units of the samples' weights"),
+    "kernel": Word("how a sample's weight comes from its distance to what is explained"),
+    "penalty": Word(
+        "what the strength of a ridge is measured on: `ridge` the weights, `glmnet` those of standardised columns"
+    ),
     "features": Word("how many regions may have a weight; nothing for all"),
     "select": Word("how the regions that have a weight are chosen, where not all have"),
     "antithetic": Word("every random order is followed by its reverse"),

@@ -14,7 +14,8 @@ from pellucid.core.explanation import Kind
 from pellucid.core.method import at_least, method, one_of, param
 from pellucid.ops.designs import DESIGNS
 from pellucid.ops.games import Game, Played, Worth, fidelity
-from pellucid.ops.ridge import Fit, ridge
+from pellucid.ops.glmnet import glmnet
+from pellucid.ops.ridge import Fit, fits, ridge
 from pellucid.ops.select import WAYS, chosen
 
 
@@ -33,13 +34,18 @@ class LIME:
     cosine distance from the whole picture. Every region shows its β. extras: players (β), intercept, prediction (that
     of the linear model for the whole picture), regions. checks["r2"] is the weighted R² of the linear model.
 
+    That is the `lime` of Python. The one of R, for pictures, is kernel="cosine", penalty="glmnet": π(z) = 1 − D, and
+    λ = 2 ridge / (samples + 1) on features and scores of unit variance; see `pellucid.ops.glmnet`.
+
     samples   pictures with hidden regions; the whole picture comes on top
     regions   which pixels are hidden together; see `pellucid.regions`
     fill      what a hidden region shows: `region_mean` is its mean colour
-    width     of the kernel; smaller stays nearer to the whole picture
-    ridge     penalty
+    kernel    how a sample's weight comes from its distance: `exponential`, as in Python's lime, or `cosine`, as in R's
+    width     of the exponential kernel; smaller stays nearer to the whole picture
+    ridge     strength of the penalty; 1 is that of Python's and of R's lime
+    penalty   what it is a penalty on: `ridge`, the squares of the weights as they are, or `glmnet`, see above
     features  how many regions may have a weight, chosen for every target; None for all
-    select    how they are chosen: `auto` goes forward up to six, beyond takes the highest weights
+    select    how they are chosen: `auto` selects forward up to six, beyond takes the highest weights
     p_remove  chance that a region is hidden
     design    how coalitions are drawn; `coin` is that of other programs. The others need fewer samples where regions
               work together, and up to twice as many where each only saturates
@@ -48,8 +54,10 @@ class LIME:
     samples: int = at_least(4, default=1000)
     regions: Any = param(default="slic")
     fill: Any = param(default="region_mean")
+    kernel: str = one_of("exponential", "cosine", default="exponential")
     width: float = at_least(0.0, default=0.25, above=True)
     ridge: float = at_least(0.0, default=1.0)
+    penalty: str = one_of("ridge", "glmnet", default="ridge")
     features: int | None = at_least(1, default=None)
     select: str = one_of(*WAYS, default="auto")
     p_remove: float = at_least(0.0, default=0.5, above=True, most=1.0)
@@ -71,29 +79,33 @@ class LIME:
 
     def _fit(self, played: Played) -> Fit:
         design, z = played.design, played.design.shown.double()
-        near = design.weight * kernel(z, self.width)
+        near = design.weight * (kernel(z, self.width) if self.kernel == "exponential" else similarity(z))
         count = z.shape[1] if self.features is None else self.features
         if self.select == "none" or count >= z.shape[1]:
-            return ridge(z, played.scores, near, self.ridge, design.group)
-        return _sparse(
-            [_on(chosen(self.select, z, y, near, count), z, y, near, self.ridge, design.group) for y in played.scores]
-        )
+            return self._model(z, played.scores, near, design.group)
+        as_r = self.penalty == "glmnet"
+        kept = [chosen(self.select, z, y, near, count, as_r) for y in played.scores]
+        each = [self._model(z[:, k], y[None], near, design.group) for k, y in zip(kept, played.scores, strict=True)]
+        return fits([_among(z.shape[1], k, fit) for k, fit in zip(kept, each, strict=True)])
+
+    def _model(self, z: Tensor, y: Tensor, near: Tensor, group: Tensor) -> Fit:
+        if self.penalty == "glmnet":
+            return glmnet(z, y, near, 2 * self.ridge / len(z), group)
+        return ridge(z, y, near, self.ridge, group)
+
+
+def similarity(z: Tensor) -> Tensor:
+    """1 − D, the cosine similarity of coalitions [rows, players] and all; 0 for that of nobody; [rows]."""
+    return z.mean(1).sqrt()
 
 
 def kernel(z: Tensor, width: float) -> Tensor:
-    """√exp(−D² / width²), D the cosine distance between coalitions [rows, players] and all; [rows].."""
-    distance = 1 - z.mean(1).sqrt()
-    return torch.exp(-distance.square() / width**2).sqrt()
+    """√exp(−D² / width²), D the cosine distance between coalitions [rows, players] and all; [rows]."""
+    return torch.exp(-(1 - similarity(z)).square() / width**2).sqrt()
 
 
-def _on(kept: Tensor, z: Tensor, y: Tensor, near: Tensor, strength: float, group: Tensor) -> Fit:
-    """The model of one target with the kept features only; the others weigh nothing."""
-    fit = ridge(z[:, kept], y[None], near, strength, group)
-    coef, error = z.new_zeros(1, z.shape[1]), z.new_zeros(1, z.shape[1])
+def _among(players: int, kept: Tensor, fit: Fit) -> Fit:
+    """A model of some players as one of all; the others weigh nothing."""
+    coef, error = fit.coef.new_zeros(1, players), fit.coef.new_zeros(1, players)
     coef[:, kept], error[:, kept] = fit.coef, fit.std_error
     return Fit(coef=coef, intercept=fit.intercept, r2=fit.r2, std_error=error)
-
-
-def _sparse(fits: list[Fit]) -> Fit:
-    names = ("coef", "intercept", "r2", "std_error")
-    return Fit(**{name: torch.cat([getattr(fit, name) for fit in fits]) for name in names})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +27,12 @@ class Fit:
     def __call__(self, x: Tensor) -> Tensor:
         """Predictions [target, rows] at x [rows, feature]."""
         return self.intercept[:, None] + self.coef @ x.double().mT
+
+
+def fits(each: Sequence[Fit]) -> Fit:
+    """The models of several targets as one."""
+    names = ("coef", "intercept", "r2", "std_error")
+    return Fit(**{name: torch.cat([getattr(fit, name) for fit in each]) for name in names})
 
 
 def ridge(

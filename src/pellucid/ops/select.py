@@ -6,28 +6,36 @@ import torch
 from torch import Tensor
 
 from pellucid.ops.ridge import ridge
+from pellucid.ops.tree import split_on
 
-WAYS = ("auto", "none", "highest_weights", "forward", "lasso_path")
+WAYS = ("auto", "none", "highest_weights", "forward_selection", "lasso_path", "tree")
 FEW = 6
 """`auto` goes forward up to so many features, and takes the highest weights beyond."""
 TINY_RIDGE = 0.01
 """Penalty of the model whose highest weights are taken, as in the Python `lime`."""
 
 
-def chosen(way: str, x: Tensor, y: Tensor, weight: Tensor, count: int) -> Tensor:
+def chosen(way: str, x: Tensor, y: Tensor, weight: Tensor, count: int, glmnet: bool = False) -> Tensor:
     """The features kept for one target, int64, at most `count`.
 
-    way: one of WAYS; x: [rows, feature]; y: [rows]; weight: [rows].
+    way: one of WAYS; x: [rows, feature]; y: [rows]; weight: [rows]; glmnet: as R's lime, with the lasso on features of
+    unit variance, and the highest weights those of a model without a penalty.
     """
     if way == "none" or count >= x.shape[1]:
         return torch.arange(x.shape[1])
     if way == "auto":
-        way = "forward" if count <= FEW else "highest_weights"
+        way = "forward_selection" if count <= FEW else "highest_weights"
     x, y, weight = x.double(), y.double(), weight.double()
+    if way == "tree":
+        return split_on(x, y, weight, count)
     if way == "highest_weights":
-        size = ridge(x, y[None], weight, TINY_RIDGE).coef[0].abs()
+        size = ridge(x, y[None], weight, 0.0 if glmnet else TINY_RIDGE).coef[0].abs()
         return size.argsort(descending=True, stable=True)[:count]
-    return (_forward if way == "forward" else _lasso)(*_products(x, y, weight), count)
+    gram, right = _products(x, y, weight)
+    if way == "forward_selection":
+        return _forward(gram, right, count)
+    scale = gram.diagonal().clamp_min(torch.finfo(gram.dtype).tiny).rsqrt() if glmnet else torch.ones_like(right)
+    return _lasso(gram * scale * scale[:, None], right * scale, count)
 
 
 def _products(x: Tensor, y: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:

@@ -64,7 +64,7 @@ def test_the_python_lime_finds_the_same_on_the_same_masks(way: str, count: int) 
     draw = torch.Generator().manual_seed(2)
     w = torch.randn(players, 2, generator=draw, dtype=torch.float64)
     y = torch.sigmoid(z.shown.double() @ w + 0.3 * (z.shown[:, :1] & z.shown[:, 3:4]))
-    mine = LIME(features=count, select={"forward_selection": "forward"}.get(way, way))
+    mine = LIME(features=count, select=way)
     fit = mine._fit(Played(z, y.mT))
     for label in (0, 1):
         data = z.shown.double().numpy()

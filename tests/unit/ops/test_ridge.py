@@ -119,7 +119,7 @@ def test_forward_adds_what_explains_most(seed: int) -> None:
     kept: list[int] = []
     for _ in range(4):
         kept.append(max(set(range(8)) - set(kept), key=lambda j: explained(x, y[0], w, [*kept, j])))
-    assert chosen("forward", x, y[0], w, 4).tolist() == kept
+    assert chosen("forward_selection", x, y[0], w, 4).tolist() == kept
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -145,11 +145,13 @@ def test_highest_weights_auto_and_none() -> None:
     by_weight = ridge(x, y, w, 0.01).coef[0].abs().argsort(descending=True)
     assert chosen("highest_weights", x, y[0], w, 4).tolist() == by_weight[:4].tolist()
     assert chosen("auto", x, y[0], w, 7).tolist() == by_weight[:7].tolist()
-    assert torch.equal(chosen("auto", x, y[0], w, 6), chosen("forward", x, y[0], w, 6))
-    assert chosen("none", x, y[0], w, 2).tolist() == chosen("forward", x, y[0], w, 9).tolist() == list(range(9))
+    assert torch.equal(chosen("auto", x, y[0], w, 6), chosen("forward_selection", x, y[0], w, 6))
+    assert (
+        chosen("none", x, y[0], w, 2).tolist() == chosen("forward_selection", x, y[0], w, 9).tolist() == list(range(9))
+    )
 
 
-@pytest.mark.parametrize("way", ["forward", "lasso_path", "highest_weights"])
+@pytest.mark.parametrize("way", ["forward_selection", "lasso_path", "highest_weights"])
 def test_a_constant_column_explains_nothing(way: str) -> None:
     x, y, w = data(60, 5, 1)
     x = torch.cat([torch.ones(60, 1, dtype=torch.float64), x], 1)
