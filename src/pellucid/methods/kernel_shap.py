@@ -9,16 +9,17 @@ from torch import Tensor
 
 from pellucid.core.ask import Attribution, Can, Query
 from pellucid.core.explanation import Kind
-from pellucid.core.method import at_least, method, param
-from pellucid.ops.designs import Design, shapley_kernel
+from pellucid.core.method import at_least, method, one_of, param
+from pellucid.ops.designs import Design
 from pellucid.ops.games import Game, Played, Worth, efficiency
 from pellucid.ops.ridge import ridge
+from pellucid.ops.shapley_designs import KERNELS
 
 
 @method(
     kind=Kind.CONTRIBUTION,
     title="Kernel SHAP",
-    cite="lundberg2017unified",
+    cite=("lundberg2017unified", "musco2025provably"),
     needs=(Can.SCORE,),
     keeps={"linear", "implementation_invariance"},
     output="probability",
@@ -27,19 +28,22 @@ from pellucid.ops.ridge import ridge
 class KernelSHAP:
     """min over φ of Σ_S k(S) (v(∅) + Σ_{i∈S} φ_i − v(S))²,  Σ_i φ_i = v(N) − v(∅)    [Lundberg & Lee 2017, theorem 2]
 
-    k(S) = (n − 1) / (C(n, |S|) |S| (n − |S|)); coalitions are drawn with chances ∝ k, each with its complement, and
-    count alike. The sum is kept by writing φ = (v(N) − v(∅)) / n + ψ with Σ ψ = 0, so efficiency is exact whatever the
+    k(S) = (n − 1) / (C(n, |S|) |S| (n − |S|)). Coalitions are drawn, each with its complement. The sum is kept by writing φ = (v(N) − v(∅)) / n + ψ with Σ ψ = 0, so efficiency is exact whatever the
     number of samples. Nothing is made sparse. Where all 2ⁿ − 2 coalitions fit into the samples, all are used and the
     Shapley values are exact.
 
     samples  coalitions, an even number; none and all come on top
     regions  which pixels are one player; see `pellucid.regions`
     fill     what players that are away show, in pixel units
+    design   `kernel` draws with chances ∝ k, and all count alike; `border` takes all coalitions of the smallest and
+             largest sizes as far as the samples go, and draws from the others, as the `shap` package does; `leverage`
+             draws every size equally often without replacement [Musco & Witter 2025, §3]
     """
 
     samples: int = at_least(4, default=1000)
     regions: Any = param(default="slic")
     fill: Any = param(default="region_mean")
+    design: str = one_of(*KERNELS, default="kernel")
     seed: int = param(default=0)
 
     async def explain(self, q: Query) -> Attribution:
@@ -50,16 +54,20 @@ class KernelSHAP:
         return game.attribution(worths, [efficiency(worths, differences)])
 
     def _design(self, players: int) -> Design:
-        return shapley_kernel(players, self.samples, self.seed).beside(shown=True).beside(shown=False)
+        return KERNELS[self.design](players, self.samples, self.seed).beside(shown=True).beside(shown=False)
 
 
 def _solved(played: Played) -> Worth:
     """The values of a design whose first two coalitions are none and all."""
-    design, v = played.design, played.scores
-    z: Tensor = design.shown[2:].double()
-    share, whole = z.mean(1), v[:, 1] - v[:, 0]
-    if z.shape[1] == 1:
+    design, v = played.design.after(2), played.scores
+    z: Tensor = design.shown.double()
+    share, whole, n = z.mean(1), v[:, 1] - v[:, 0], z.shape[1]
+    if n == 1:
         return Worth(whole[:, None], torch.zeros_like(whole)[:, None])
     rest = v[:, 2:] - v[:, :1] - whole[:, None] * share
-    fit = ridge(z - share[:, None], rest, design.weight[2:], group=design.group[2:], intercept=False)
-    return Worth(fit.coef + whole[:, None] / z.shape[1], fit.std_error)
+    # a row that says Σ ψ = 0, of which the others say nothing
+    pinned = design.beside(shown=True, weight=float(design.weight.sum()))
+    z, rest = torch.cat([z.new_full((1, n), n**-0.5), z - share[:, None]]), torch.nn.functional.pad(rest, (1, 0))
+    drawn = {"group": pinned.group, "stratum": pinned.stratum, "known": pinned.known}
+    fit = ridge(z, rest, pinned.weight, intercept=False, **drawn)
+    return Worth(fit.coef + whole[:, None] / n, fit.std_error)

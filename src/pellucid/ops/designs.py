@@ -29,11 +29,15 @@ class Design:
     shown   bool [samples, n], True where the player is there; numbers in 0 … 1 where players may be there in part
     weight  float64 [samples], how much every answer counts
     group   int64 [samples], equal for what was drawn together; −1 for what was not drawn at all
+    stratum int64 [samples], equal for what could have been drawn in its place; nothing where that is all
+    known   float64 [samples], the part of the stratum that was drawn, without replacement; nothing with replacement
     """
 
     shown: Tensor
     weight: Tensor
     group: Tensor
+    stratum: Tensor | None = None
+    known: Tensor | None = None
 
     def beside(self, shown: bool, weight: float = 1.0) -> Design:
         """The same, with the coalition of all (or of none) before it."""
@@ -42,6 +46,20 @@ class Design:
             shown=torch.cat([first.to(self.shown), self.shown]),
             weight=torch.cat([self.weight.new_tensor([weight]), self.weight]),
             group=torch.cat([self.group.new_tensor([-1]), self.group]),
+            stratum=None if self.stratum is None else torch.cat([self.stratum[:1], self.stratum]),
+            known=None if self.known is None else torch.cat([self.known[:1], self.known]),
+        )
+
+    def after(self, first: int) -> Design:
+        """The same without the first ones."""
+        stratum = None if self.stratum is None else self.stratum[first:]
+        known = None if self.known is None else self.known[first:]
+        return Design(
+            shown=self.shown[first:],
+            weight=self.weight[first:],
+            group=self.group[first:],
+            stratum=stratum,
+            known=known,
         )
 
 
@@ -129,32 +147,12 @@ def everything(players: int) -> Design:
     return Design(shown=shown, weight=one, group=torch.full_like(number, -1))
 
 
-def shapley_kernel(players: int, samples: int, seed: int) -> Design:
-    """Coalitions whose sizes k have chance ∝ 1 / (k (n − k)), each followed by its complement; all, where they fit.
-
-    Where there are no more than `samples` coalitions besides none and all, each is there once, with the weight of the
-    Shapley kernel, (n − 1) / (C(n, k) k (n − k)).
-    """
-    size = torch.arange(1, players, dtype=torch.float64)
-    if players < MOST and 2**players - 2 <= samples:
-        whole = everything(players)
-        inside = slice(1, 2**players - 1)
-        shown = whole.shown[inside]
-        kernel = [(players - 1) / (math.comb(players, k) * k * (players - k)) for k in range(1, players)]
-        weight = torch.tensor([0.0, *kernel], dtype=torch.float64)[shown.sum(1)]
-        return Design(shown=shown, weight=weight, group=whole.group[inside])
-    draw, pairs = generator(seed, "shapley kernel", players, samples), (samples + 1) // 2
-    k = 1 + torch.multinomial(1 / (size * (players - size)), pairs, replacement=True, generator=draw)
-    half = _places(pairs, players, draw) < k[:, None]
-    return _drawn(torch.stack([half, ~half], 1).flatten(0, 1)[:samples], 2)
-
-
 def orders(players: int, samples: int, seed: int, antithetic: bool) -> Tensor:
     """The place of every player in random orders, int64 [samples, players]; antithetic: each and its reverse."""
     draw = generator(seed, "orders", players, samples)
     if not antithetic:
-        return _places(samples, players, draw)
-    half = _places((samples + 1) // 2, players, draw)
+        return places(samples, players, draw)
+    half = places((samples + 1) // 2, players, draw)
     return torch.stack([half, players - 1 - half], 1).flatten(0, 1)[:samples]
 
 
@@ -166,7 +164,8 @@ def chains(places: Tensor) -> Tensor:
     return places[:, None, :] < torch.arange(places.shape[1] + 1)[:, None]
 
 
-def _places(samples: int, players: int, draw: torch.Generator) -> Tensor:
+def places(samples: int, players: int, draw: torch.Generator) -> Tensor:
+    """The place of every player in random orders, int64 [samples, players]."""
     return torch.rand(samples, players, generator=draw, dtype=torch.float64).argsort(1)
 
 

@@ -42,6 +42,8 @@ def ridge(
     strength: float = 0.0,
     group: Tensor | None = None,
     intercept: bool = True,
+    stratum: Tensor | None = None,
+    known: Tensor | None = None,
 ) -> Fit:
     """min over (c, β) of Σ_i w_i (y_i − c − x_i β)² + strength |β|²;  the intercept c is not penalised.
 
@@ -53,6 +55,8 @@ def ridge(
     strength  of the penalty, in units of the weights
     group     int [rows]: rows that were drawn together; −1 for rows that were not drawn. The standard errors are those
               of the jackknife that leaves out one group at a time; zero without groups or with a single one
+    stratum   int [rows]: where groups were drawn in strata, a number for each; groups vary only within theirs
+    known     [rows]: where strata were drawn without replacement, the part that was drawn; it varies no more
     """
     x, y, w = x.double(), y.double(), weight.double()
     xc, yc, x0, y0 = _centred(x, y, w, intercept)
@@ -63,12 +67,13 @@ def ridge(
     if sets is None or len(sets) < 2:
         error = torch.zeros_like(coef)
     else:
+        vary = _Strata.of(sets, stratum, known)
         if intercept:
             inverse = torch.block_diag(inverse, 1 / w.sum()[None, None])
             xc = torch.cat([xc, torch.ones_like(xc[:, :1])], 1)
-        error = _jackknife(xc, left, w, inverse, sets)
+        error = _jackknife(xc, left, w, inverse, sets, vary)
         if error is None:
-            error = _refitted(x, y, w, strength, intercept, sets)
+            error = _refitted(x, y, w, strength, intercept, sets, vary)
         error = error[:, : x.shape[1]]
     return Fit(coef=coef, intercept=y0 - coef @ x0, r2=_r2(y, left, w), std_error=error)
 
@@ -93,7 +98,7 @@ def _r2(y: Tensor, left: Tensor, w: Tensor) -> Tensor:
     return torch.where(varies <= nothing, 1.0, 1 - left.square() @ w / varies.clamp_min(torch.finfo(w.dtype).tiny))
 
 
-def _jackknife(x: Tensor, left: Tensor, w: Tensor, inverse: Tensor, sets: Tensor) -> Tensor | None:
+def _jackknife(x: Tensor, left: Tensor, w: Tensor, inverse: Tensor, sets: Tensor, vary: _Strata) -> Tensor | None:
     """√((G − 1)/G Σ_g (β₋g − mean)²) of least squares, without fitting G times; [target, feature].
 
     β − β₋g = A⁻¹ X_gᵀ W_g (I − X_g A⁻¹ X_gᵀ W_g)⁻¹ e_g.   left: residuals e [target, rows]; inverse: A⁻¹; sets: rows
@@ -107,10 +112,10 @@ def _jackknife(x: Tensor, left: Tensor, w: Tensor, inverse: Tensor, sets: Tensor
         return None
     pull = inverse @ xg.mT @ torch.cholesky_inverse(factor)  # [group, feature, size]
     parts = left.split(max(1, AT_ONCE // (len(sets) * max(x.shape[1], sets.shape[1]))))
-    return torch.cat([_spread(torch.einsum("gfs,tgs->gtf", pull, some[:, sets] * root)) for some in parts])
+    return torch.cat([vary.spread(torch.einsum("gfs,tgs->gtf", pull, some[:, sets] * root)) for some in parts])
 
 
-def _refitted(x: Tensor, y: Tensor, w: Tensor, strength: float, intercept: bool, sets: Tensor) -> Tensor:
+def _refitted(x: Tensor, y: Tensor, w: Tensor, strength: float, intercept: bool, sets: Tensor, vary: _Strata) -> Tensor:
     """The same by fitting G times: where a group is needed to determine β, its loss is felt in full."""
     found: list[Tensor] = []
     for one in sets:
@@ -118,13 +123,38 @@ def _refitted(x: Tensor, y: Tensor, w: Tensor, strength: float, intercept: bool,
         kept[one[one >= 0]] = False
         xc, yc, _, _ = _centred(x[kept], y[:, kept], w[kept], intercept)
         found.append(yc @ (w[kept, None] * xc) @ _inverse(xc, w[kept], strength))
-    return _spread(torch.stack(found))
+    return vary.spread(torch.stack(found))
 
 
-def _spread(without: Tensor) -> Tensor:
-    """From what is found without each group, [group, ...], to the standard error of what is found with all."""
-    count = len(without)
-    return ((count - 1) / count * (without - without.mean(0)).square().sum(0)).sqrt()
+@dataclass(frozen=True, slots=True, eq=False)
+class _Strata:
+    """Which groups could have been drawn in place of one another.
+
+    stratum: int64 [group], 0 … ; free: [group], the part of the stratum that was not drawn.
+    """
+
+    stratum: Tensor
+    free: Tensor
+
+    @staticmethod
+    def of(sets: Tensor, stratum: Tensor | None, known: Tensor | None) -> _Strata:
+        first = sets[:, 0]
+        one = torch.zeros_like(first) if stratum is None else torch.unique(stratum[first], return_inverse=True)[1]
+        free = torch.ones(len(first), dtype=torch.float64)
+        return _Strata(one, free if known is None else free - known[first])
+
+    def spread(self, without: Tensor) -> Tensor:
+        """From what is found without each group, [group, ...], to the standard error of what is found with all.
+
+        √(((G − 1) / G)² Σ_h m / (m − 1) Σ_{g∈h} free_g (β₋g − mean_h)²), m the number of groups in stratum h; the
+        usual (G − 1) / G where there is one stratum.
+        """
+        size = torch.bincount(self.stratum).double()
+        total = without.new_zeros(len(size), *without.shape[1:]).index_add(0, self.stratum, without)
+        off = without - (total / size.view(-1, *(1,) * (without.ndim - 1)))[self.stratum]
+        count = len(without)
+        times = self.free * (size / (size - 1).clamp_min(1))[self.stratum] * ((count - 1) / count) ** 2
+        return torch.tensordot(times, off.square(), 1).sqrt()
 
 
 def _sets(group: Tensor | None) -> Tensor | None:

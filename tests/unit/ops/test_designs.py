@@ -20,10 +20,10 @@ from pellucid.ops.designs import (
     hadamard,
     orders,
     paired,
-    shapley_kernel,
     sobol,
     uniform,
 )
+from pellucid.ops.shapley_designs import shapley_kernel
 
 
 @pytest.mark.parametrize("name", DESIGNS)

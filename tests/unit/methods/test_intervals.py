@@ -1,0 +1,111 @@
+"""How often the 95 % intervals of what is sampled hold the truth: over seeds and players, for every estimator."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from tests.unit.games import number, table
+from torch import Tensor
+
+from pellucid.methods.banzhaf import Banzhaf
+from pellucid.methods.exact_shapley import shapley
+from pellucid.methods.kernel_shap import KernelSHAP, _solved
+from pellucid.methods.lime import LIME
+from pellucid.methods.permutation_shap import PermutationSHAP
+from pellucid.ops.designs import DESIGNS, everything
+from pellucid.ops.games import Played, Worth
+from pellucid.ops.ridge import ridge
+from pellucid.ops.shapley_designs import KERNELS
+
+SEEDS = 100
+
+
+def bits(n: int) -> Tensor:
+    return everything(n).shown.double()
+
+
+def curved(n: int, slope: float = 1.0) -> Tensor:
+    """A game like that of a picture, saturated where the slope is high: a sigmoid of a sum with pairs; [2^n, 1]."""
+    draw = torch.Generator().manual_seed(11)
+    w = torch.randn(n, generator=draw, dtype=torch.float64)
+    p = torch.randn(n, n, generator=draw, dtype=torch.float64) / 3
+    z = bits(n)
+    return torch.sigmoid(slope * (z @ w + ((z @ p) * z).sum(1) - 0.5))[:, None]
+
+
+def uneven(n: int) -> Tensor:
+    """A net with a tanh, neither odd nor even; [2^n, 1]."""
+    draw = torch.Generator().manual_seed(5)
+    hidden = torch.tanh(bits(n) @ torch.randn(n, 12, generator=draw, dtype=torch.float64) / 2)
+    return hidden @ torch.randn(12, 1, generator=draw, dtype=torch.float64)
+
+
+GAMES = {"curved": curved(10), "saturated": curved(10, 4.0), "uneven": uneven(10)}
+
+
+def held(found: list[Worth], truth: Tensor, independent: int = 1000) -> None:
+    """Between 90 and 99 of 100 intervals hold the truth; Student's t for as many independent draws."""
+    t = {10: 2.26, 16: 2.13}.get(independent, 1.96)
+    values = torch.stack([w.values for w in found])
+    error = torch.stack([w.std_error for w in found if w.std_error is not None])
+    share = float(((values - truth).abs() <= t * error).double().mean())
+    assert 0.90 <= share <= 0.99, share
+
+
+def played(method: Any, worths: Tensor) -> Played:
+    design = method._design(worths.shape[0].bit_length() - 1)
+    return Played(design, worths[number(design.shown)].mT)
+
+
+@pytest.mark.parametrize("game", GAMES)
+@pytest.mark.parametrize("design", KERNELS)
+@pytest.mark.parametrize("samples", [150, 600])
+def test_kernel_shap(game: str, design: str, samples: int) -> None:
+    v = GAMES[game]
+    found = [_solved(played(KernelSHAP(samples=samples, seed=seed, design=design), v)) for seed in range(SEEDS)]
+    held(found, shapley(v.mT))
+
+
+@pytest.mark.parametrize("game", GAMES)
+@pytest.mark.parametrize("antithetic", [False, True])
+@pytest.mark.parametrize("samples", [20, 60])
+def test_permutation_shap(game: str, antithetic: bool, samples: int) -> None:
+    found: list[Worth] = []
+    for seed in range(SEEDS):
+        method = PermutationSHAP(samples=samples, antithetic=antithetic, seed=seed)
+        found.append(method._mean(played(method, GAMES[game])))
+    held(found, shapley(GAMES[game].mT), samples // 2 if antithetic else samples)
+
+
+@pytest.mark.parametrize("game", GAMES)
+@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("samples", [256])
+def test_banzhaf(game: str, design: str, samples: int) -> None:
+    v, z = GAMES[game], bits(10)
+    truth = (2 * z - 1).mT @ v / 512
+    found: list[Worth] = []
+    for seed in range(SEEDS):
+        p = played(Banzhaf(samples=samples, design=design, seed=seed), v)
+        fit = ridge(p.design.shown, p.scores, p.design.weight, group=p.design.group)
+        found.append(Worth(fit.coef, fit.std_error))
+    held(found, truth.mT, 16 if design == "sobol" else 1000)
+
+
+@pytest.mark.parametrize("game", GAMES)
+@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("samples", [256])
+def test_lime(game: str, design: str, samples: int) -> None:
+    """The truth is what as many samples tend to: all coalitions alike, the whole picture once more, the penalty."""
+    v = GAMES[game]
+    every = everything(10).beside(shown=True)
+    alike = torch.cat([torch.ones(1), torch.full((1024,), samples / 1024)]).double()
+    truth = LIME()._fit(Played(replace(every, weight=alike), torch.cat([v[-1:], v]).mT)).coef
+    found: list[Worth] = []
+    for seed in range(SEEDS):
+        drawn = DESIGNS[design](10, samples, seed).beside(shown=True)
+        fit = LIME()._fit(Played(drawn, v[number(drawn.shown)].mT))
+        found.append(Worth(fit.coef, fit.std_error))
+    held(found, truth, 16 if design == "sobol" else 1000)
