@@ -28,9 +28,9 @@ from pellucid.ops.shapley_designs import KERNELS
 class KernelSHAP:
     """min over φ of Σ_S k(S) (v(∅) + Σ_{i∈S} φ_i − v(S))²,  Σ_i φ_i = v(N) − v(∅)    [Lundberg & Lee 2017, theorem 2]
 
-    k(S) = (n − 1) / (C(n, |S|) |S| (n − |S|)). Coalitions are drawn, each with its complement. The sum is kept by writing φ = (v(N) − v(∅)) / n + ψ with Σ ψ = 0, so efficiency is exact whatever the
-    number of samples. Nothing is made sparse. Where all 2ⁿ − 2 coalitions fit into the samples, all are used and the
-    Shapley values are exact.
+    k(S) = (n − 1) / (C(n, |S|) |S| (n − |S|)). Coalitions are drawn, each with its complement. The sum is kept by
+    writing φ = (v(N) − v(∅)) / n + ψ with Σ ψ = 0, so efficiency is exact whatever the number of samples. Nothing is
+    made sparse. Where all 2ⁿ − 2 coalitions fit into the samples, all are used and the Shapley values are exact.
 
     samples  coalitions, an even number; none and all come on top
     regions  which pixels are one player; see `pellucid.regions`
@@ -68,6 +68,5 @@ def _solved(played: Played) -> Worth:
     # a row that says Σ ψ = 0, of which the others say nothing
     pinned = design.beside(shown=True, weight=float(design.weight.sum()))
     z, rest = torch.cat([z.new_full((1, n), n**-0.5), z - share[:, None]]), torch.nn.functional.pad(rest, (1, 0))
-    drawn = {"group": pinned.group, "stratum": pinned.stratum, "known": pinned.known}
-    fit = ridge(z, rest, pinned.weight, intercept=False, **drawn)
+    fit = ridge(z, rest, pinned.weight, group=pinned.group, intercept=False, stratum=pinned.stratum, known=pinned.known)
     return Worth(fit.coef + whole[:, None] / n, fit.std_error)

@@ -6,7 +6,6 @@ alone, so that a picture sees the same coalitions whatever runs beside it.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch

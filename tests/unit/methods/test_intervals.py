@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.unit.games import number, table
+from tests.unit.games import number
 from torch import Tensor
 
 from pellucid.methods.banzhaf import Banzhaf

@@ -1,4 +1,4 @@
-"""Designs whose weighted least squares are Shapley values: what is in them, what it counts, what the shap package has."""
+"""Designs whose weighted least squares are Shapley values: what is in them, and what it counts."""
 
 from __future__ import annotations
 
