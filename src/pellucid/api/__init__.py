@@ -12,7 +12,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from pellucid import images, registry, views, zoo
-from pellucid.adapters.torch import TorchModel
+from pellucid.adapters import FunctionModel, Handle, TorchModel
 from pellucid.adapters.torch.tokens import Fed
 from pellucid.api.asking import sliced, targets_of, tasks_of
 from pellucid.api.audit import audit
@@ -35,6 +35,9 @@ DEFAULT = ("integrated_gradients", "grad_cam")
 FOR_TEXTS = ("integrated_gradients", "input_x_gradient")
 """Instead of the default, where there are no places to map."""
 
+FOR_SCORES = ("lime", "kernel_shap")
+"""Instead of the default, where a model can only be asked for scores."""
+
 show_with(views.mime_bundle)  # explanations draw themselves in notebooks
 
 
@@ -42,7 +45,7 @@ show_with(views.mime_bundle)  # explanations draw themselves in notebooks
 
 
 def wrap(
-    module: nn.Module,
+    module: nn.Module | Callable[[Any], Any],
     preprocess: Preprocess | Tokens | Callable[..., Any] | None = None,
     labels: Sequence[str] | None = None,
     *,
@@ -51,10 +54,10 @@ def wrap(
     emits: Literal["logits", "sigmoid_logits", "probabilities", "values"] | None = None,
     evaluate: Literal["auto", "plain", "prepared"] = "auto",
     rows: int | Literal["auto"] = "auto",
-) -> TorchModel:
+) -> Handle:
     """A handle on your own model. The module is never changed: work happens on a private twin that shares its weights.
 
-    module      a trained torch.nn.Module
+    module      a trained torch.nn.Module, or any function from rows to scores, which only scores can be asked of
     preprocess  how a photo becomes a row: a `Preprocess`, or your own transform (torchvision, timm, a Hugging Face
                 processor, a function); for texts the model's tokenizer, which also says what is padding, so that it
                 can be masked; None when you pass tensors
@@ -77,7 +80,10 @@ def wrap(
         module = Fed(module, made.pad) if isinstance(module, nn.Module) else module  # what is none is refused below
     else:
         made = preprocess if isinstance(preprocess, Preprocess) else Preprocess.from_callable(preprocess)
-    return TorchModel(module, made, labels, name=name, outputs=outputs, emits=emits, evaluate=evaluate, rows=rows)
+    if not isinstance(module, nn.Module) and callable(module) and not isinstance(made, Tokens):
+        return FunctionModel(module, made, labels, name=name, emits=emits, rows=rows)
+    inner: Any = module  # what is none is refused there
+    return TorchModel(inner, made, labels, name=name, outputs=outputs, emits=emits, evaluate=evaluate, rows=rows)
 
 
 def load(name: str, *, pretrained: bool = True) -> TorchModel:
@@ -94,9 +100,9 @@ _borrowed: weakref.WeakKeyDictionary[nn.Module, TorchModel] = weakref.WeakKeyDic
 """Handles on bare modules, kept as long as somebody keeps the module."""
 
 
-def as_model(model: TorchModel | nn.Module | str) -> TorchModel:
+def as_model(model: Handle | nn.Module | str) -> Handle:
     """What users may pass as a model: a handle, a name, or a bare module (which then takes tensors)."""
-    if isinstance(model, TorchModel):
+    if isinstance(model, Handle):
         return model
     if isinstance(model, str):
         return load(model)
@@ -115,7 +121,7 @@ def as_model(model: TorchModel | nn.Module | str) -> TorchModel:
 
 
 def explain(
-    model: TorchModel | nn.Module | str,
+    model: Handle | nn.Module | str,
     inputs: Any,
     methods: str | Explains | type[Any] | Iterable[str | Explains | type[Any]] = DEFAULT,
     *,
@@ -165,13 +171,15 @@ def explain(
     return Explanations(tuple(cat(parts[key]) for key in ordered))
 
 
-def _suited(methods: Any, handle: TorchModel) -> Any:
+def _suited(methods: Any, handle: Handle) -> Any:
     """The methods asked for; those of nobody's choice suit the model."""
+    if methods is DEFAULT and isinstance(handle, FunctionModel):
+        return FOR_SCORES
     return FOR_TEXTS if methods is DEFAULT and isinstance(handle.preprocess, Tokens) else methods
 
 
 def compare(
-    models: Sequence[TorchModel | nn.Module | str],
+    models: Sequence[Handle | nn.Module | str],
     inputs: Any,
     methods: Any = DEFAULT,
     *,
@@ -204,7 +212,7 @@ def compare(
 
 
 def plan(
-    model: TorchModel | nn.Module | str,
+    model: Handle | nn.Module | str,
     inputs: Any,
     methods: Any = DEFAULT,
     *,
@@ -229,7 +237,7 @@ def plan(
         one = [sliced(t, count, count + len(wave.x), wave.last) for t in tasks]
         count += len(wave.x)
         with handle.ready(wave.x) as session:
-            handle.measure(session)
+            session.measure()
             references = references_of(handle)
             for i, noise in enumerate((False, True)):
                 stand_in = Rehearsal(session, wave.x, noise)
@@ -275,12 +283,14 @@ def report(
     return write_report(explanations, path, title=title, overwrite=overwrite)
 
 
-def layers(model: TorchModel | nn.Module | str, inputs: Any = None) -> list[tuple[str, str, tuple[int, ...], bool]]:
+def layers(model: Handle | nn.Module | str, inputs: Any = None) -> list[tuple[str, str, tuple[int, ...], bool]]:
     """Layers that have height and width: (name, type, shape of the map, whether `auto` chooses it), in running order.
 
     inputs  a photo or rows to look with; None takes a grey picture of the model's own size
     """
     handle = as_model(model)
+    if isinstance(handle, FunctionModel):
+        return []
     x = example_of(handle) if inputs is None else next(waves_of(handle, inputs, [])).x[:1]
     with handle.ready(x) as session:
         kinds = {layer.name: layer.type for layer in session.ready.facts.layers}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pellucid.adapters.torch import TorchModel
+from pellucid.adapters import Handle
 from pellucid.core.ask import Can
 from pellucid.core.errors import ParameterError, TargetError, UnsupportedModel
 from pellucid.core.method import Method, is_method
@@ -28,7 +28,7 @@ def targets_of(target: Asked, versus: Asked, top_k: int | None) -> tuple[Target,
 
 
 def tasks_of(
-    handle: TorchModel, chosen: Sequence[Method], targets: tuple[Target, ...], output: Output | None
+    handle: Handle, chosen: Sequence[Method], targets: tuple[Target, ...], output: Output | None
 ) -> list[Task]:
     """One task per method. Raises UnsupportedModel when the model cannot answer what a method asks."""
     if output is not None and output not in OUTPUTS:

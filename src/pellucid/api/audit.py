@@ -20,11 +20,11 @@ from pellucid.propagation import Audit, Booked
 if TYPE_CHECKING:
     from torch import nn
 
-    from pellucid.adapters.torch import TorchModel
+    from pellucid.adapters import Handle
 
 
 def audit(
-    model: TorchModel | nn.Module | str,
+    model: Handle | nn.Module | str,
     inputs: Any,
     method: str | Explains | type[Any] = "lrp",
     *,

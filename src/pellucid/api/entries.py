@@ -11,8 +11,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from pellucid.adapters.torch import TorchModel
-from pellucid.adapters.torch.session import TorchSession
+from pellucid.adapters import Handle, Ready
 from pellucid.api.progress import Meter
 from pellucid.api.waves import Wave, finite
 from pellucid.core.ask import Attribution
@@ -38,7 +37,7 @@ from pellucid.ops.layers import each
 from pellucid.ops.reference import References
 
 
-def explained(handle: TorchModel, wave: Wave, tasks: Sequence[Task], meter: Meter | None) -> list[Explanation]:
+def explained(handle: Handle, wave: Wave, tasks: Sequence[Task], meter: Meter | None) -> list[Explanation]:
     """The explanations of one wave, by task and then by target."""
     start = time.perf_counter()
     with handle.ready(wave.x) as session:
@@ -60,12 +59,12 @@ def explained(handle: TorchModel, wave: Wave, tasks: Sequence[Task], meter: Mete
     return entries
 
 
-def references_of(handle: TorchModel) -> Callable[[Tensor], References]:
+def references_of(handle: Handle) -> Callable[[Tensor], References]:
     """Reference inputs for rows, through the model's preprocessing."""
     return lambda x: References(x, handle.preprocess)
 
 
-def _fitting(task: Task, session: TorchSession) -> Task:
+def _fitting(task: Task, session: Ready) -> Task:
     """Methods defined on probabilities explain the value itself where a model has none."""
     if task.output == "probability" and session.emits == "values" and task.method.about.output == "probability":
         return replace(task, output="logit")
@@ -73,7 +72,7 @@ def _fitting(task: Task, session: TorchSession) -> Task:
 
 
 def _entry(
-    session: TorchSession,
+    session: Ready,
     task: Task,
     result: Result,
     t: int,
@@ -132,7 +131,7 @@ def _checks(values: Tensor, std_error: Tensor | None, t: int) -> tuple[Check, ..
     return tuple(checks)
 
 
-def _record(session: TorchSession, task: Task, a: Attribution, passes: Passes, seconds: float, rows: int) -> Record:
+def _record(session: Ready, task: Task, a: Attribution, passes: Passes, seconds: float, rows: int) -> Record:
     about = task.method.about
     return Record(
         method=about.name,
@@ -150,7 +149,7 @@ def _record(session: TorchSession, task: Task, a: Attribution, passes: Passes, s
     )
 
 
-def _about_site(session: TorchSession, method: Method) -> tuple[str, ...]:
+def _about_site(session: Ready, method: Method) -> tuple[str, ...]:
     at = getattr(method, "at", None)
     return () if at is None else tuple(note for one in each(at) for note in session.about(as_site(one)))
 
@@ -162,7 +161,7 @@ def _versions() -> dict[str, str]:
     return {"pellucid": __version__, "torch": torch.__version__, "python": platform.python_version()}
 
 
-def _prediction(session: TorchSession, outputs: Tensor) -> Prediction:
+def _prediction(session: Ready, outputs: Tensor) -> Prediction:
     has = session.emits != "values"
     scores = converted(outputs, "probability", session.emits) if has else outputs
     index = ranked(outputs, 5)
@@ -186,7 +185,7 @@ def _finite(outputs: Tensor, names: Sequence[str]) -> None:
 
 
 def counter(
-    session: TorchSession,
+    session: Ready,
     wave: Wave,
     tasks: Sequence[Task],
     references: Callable[[Tensor], References],

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from textwrap import shorten
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from pellucid import images
-from pellucid.adapters.torch import TorchModel
+from pellucid.adapters import Handle, TorchModel
 from pellucid.core.errors import InputError, NonFinite
 from pellucid.core.explanation import Inputs
 from pellucid.core.target import width
@@ -33,9 +33,21 @@ class Wave:
     last: bool
 
 
-def waves_of(handle: TorchModel, inputs: Any, tasks: Sequence[Task]) -> Iterator[Wave]:
+@runtime_checkable
+class Reads(Protocol):
+    """A front that reads whatever its users have: frames, arrays, texts."""
+
+    def rows_of(self, inputs: Any) -> tuple[Tensor, Inputs]:
+        """Rows [count, ...], and what they are. Raises InputError for what cannot be read."""
+        ...
+
+
+def waves_of(handle: Handle, inputs: Any, tasks: Sequence[Task]) -> Iterator[Wave]:
     """Inputs in batches that bound the memory of the running results."""
     copies = 3 * sum(sum(map(width, task.targets)) for task in tasks) + 1
+    if isinstance(handle.preprocess, Reads):
+        yield from _read_waves(*handle.preprocess.rows_of(inputs), copies)
+        return
     if isinstance(inputs, Tensor) and inputs.dtype != torch.uint8:
         yield from _row_waves(handle, inputs, copies)
         return
@@ -45,6 +57,8 @@ def waves_of(handle: TorchModel, inputs: Any, tasks: Sequence[Task]) -> Iterator
         yield from _id_waves(handle, ids, copies, texts)
         return
     preprocess = handle.preprocess
+    if not isinstance(preprocess, Preprocess):
+        raise InputError(f"a {type(inputs).__name__} for {handle.name}", "rows, as a tensor")
     waiting: list[_Seen] = []
     for seen in (_seen(handle, preprocess, photo) for photo in images.read_each(inputs)):
         first = waiting[0].row if waiting else seen.row
@@ -55,6 +69,13 @@ def waves_of(handle: TorchModel, inputs: Any, tasks: Sequence[Task]) -> Iterator
     if not waiting:
         raise InputError("no photos", "at least one photo")
     yield _photo_wave(handle, waiting, True)
+
+
+def _read_waves(rows: Tensor, inputs: Inputs, copies: int) -> Iterator[Wave]:
+    step = _many(rows[0], copies)
+    for start in range(0, len(rows), step):
+        here = slice(start, start + step)
+        yield Wave(rows[here], inputs[here], start + step >= len(rows))
 
 
 def _many(row: Tensor, copies: int) -> int:
@@ -71,12 +92,12 @@ class _Seen:
     notes: tuple[str, ...]
 
 
-def _seen(handle: TorchModel, preprocess: Preprocess, photo: images.Photo) -> _Seen:
+def _seen(handle: Handle, preprocess: Preprocess, photo: images.Photo) -> _Seen:
     view = None if preprocess.affine is None else torch.from_numpy(preprocess.view(photo))
     return _Seen(preprocess.rows([photo], handle.dtype)[0], view, photo.name, photo.notes)
 
 
-def _photo_wave(handle: TorchModel, photos: Sequence[_Seen], last: bool) -> Wave:
+def _photo_wave(handle: Handle, photos: Sequence[_Seen], last: bool) -> Wave:
     x = _ordinary(torch.stack([p.row for p in photos]).to(handle.device))
     views = [p.view for p in photos if p.view is not None]
     about = Inputs(
@@ -88,7 +109,7 @@ def _photo_wave(handle: TorchModel, photos: Sequence[_Seen], last: bool) -> Wave
     return Wave(x, about, last)
 
 
-def _row_waves(handle: TorchModel, rows: Tensor, copies: int) -> Iterator[Wave]:
+def _row_waves(handle: Handle, rows: Tensor, copies: int) -> Iterator[Wave]:
     if rows.dtype in (torch.int64, torch.int32) and rows.ndim == 2 and _vectors(handle) and len(rows):
         yield from _id_waves(handle, rows.detach().to(handle.device, torch.int64), copies, ())
         return
@@ -104,14 +125,15 @@ def _row_waves(handle: TorchModel, rows: Tensor, copies: int) -> Iterator[Wave]:
         raise InputError("an empty batch", "at least one row")
     if not finite(rows):
         raise NonFinite("rows with NaN or infinity", "finite numbers")
-    rows = _ordinary(rows.detach().as_subclass(Tensor).to(handle.device, handle.dtype))
+    dtype = handle.dtype if isinstance(handle, TorchModel) else rows.dtype
+    rows = _ordinary(rows.detach().as_subclass(Tensor).to(handle.device, dtype))
     step = _many(rows[0], copies)
     for start in range(0, len(rows), step):
         x = rows if step >= len(rows) else rows[start : start + step]
         yield Wave(x, _row_inputs(handle, x, start), start + step >= len(rows))
 
 
-def _id_waves(handle: TorchModel, ids: Tensor, copies: int, texts: Sequence[Text]) -> Iterator[Wave]:
+def _id_waves(handle: Handle, ids: Tensor, copies: int, texts: Sequence[Text]) -> Iterator[Wave]:
     """Rows of token ids; what is explained of them are their vectors, which are larger."""
     ids = _ordinary(ids)
     step = max(1, _many(ids[0], copies * _vectors(handle)))
@@ -120,12 +142,14 @@ def _id_waves(handle: TorchModel, ids: Tensor, copies: int, texts: Sequence[Text
         yield Wave(x, _text_inputs(handle, x, texts[start : start + step], start), start + step >= len(ids))
 
 
-def _vectors(handle: TorchModel) -> int:
+def _vectors(handle: Handle) -> int:
     """Width of the widest token vectors of a model; 0 where it has none."""
+    if not isinstance(handle, TorchModel):
+        return 0
     return max((m.embedding_dim for m in handle.module.modules() if isinstance(m, nn.Embedding)), default=0)
 
 
-def _text_inputs(handle: TorchModel, ids: Tensor, texts: Sequence[Text], start: int) -> Inputs:
+def _text_inputs(handle: Handle, ids: Tensor, texts: Sequence[Text], start: int) -> Inputs:
     shape, preprocess = tuple(ids.shape[1:]), handle.preprocess
     if texts:
         return Inputs(
@@ -148,7 +172,7 @@ def _ordinary(rows: Tensor) -> Tensor:
         return rows.clone() if rows.is_inference() else rows
 
 
-def _row_inputs(handle: TorchModel, x: Tensor, start: int) -> Inputs:
+def _row_inputs(handle: Handle, x: Tensor, start: int) -> Inputs:
     names = tuple(f"row {start + i + 1}" for i in range(len(x)))
     picture = None
     preprocess = handle.preprocess
@@ -157,11 +181,12 @@ def _row_inputs(handle: TorchModel, x: Tensor, start: int) -> Inputs:
     return Inputs(name=names, picture=picture, shape=tuple(x.shape[1:]), notes=((),) * len(x))
 
 
-def example_of(handle: TorchModel) -> Tensor:
+def example_of(handle: Handle) -> Tensor:
     """A grey row of the model's own size, to look with."""
     preprocess = handle.preprocess
-    if isinstance(preprocess, Tokens):
-        raise InputError(f"{handle.name} takes texts", "a text to look with", "layers(model, text)")
+    if not isinstance(preprocess, Preprocess):
+        takes = "texts" if isinstance(preprocess, Tokens) else "no pictures"
+        raise InputError(f"{handle.name} takes {takes}", "an input to look with", "layers(model, input)")
     size = preprocess.size
     if size is None:
         raise InputError(f"{handle.name} takes pictures of any size", "a photo to look with", "layers(model, photo)")
@@ -169,8 +194,10 @@ def example_of(handle: TorchModel) -> Tensor:
     return preprocess.rows([images.read(grey)], handle.dtype).to(handle.device)
 
 
-def how_many(handle: TorchModel, inputs: Any) -> int | None:
+def how_many(handle: Handle, inputs: Any) -> int | None:
     """How many images or texts there are, without a look at them."""
+    if isinstance(handle.preprocess, Reads):
+        return len(handle.preprocess.rows_of(inputs)[0])
     if isinstance(inputs, str) and isinstance(handle.preprocess, Tokens):
         return 1
     if isinstance(inputs, Tensor) and inputs.dtype != torch.uint8 and inputs.ndim:

@@ -16,7 +16,7 @@ from pellucid.cli.request import Request, Setting
 from pellucid.core.errors import ImageError
 
 if TYPE_CHECKING:
-    from pellucid.adapters.torch import TorchModel
+    from pellucid.adapters import Handle
     from pellucid.core.method import Method
     from pellucid.core.site import Site
     from pellucid.images import Photo
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Job:
     """A request, looked up."""
 
-    models: tuple[TorchModel, ...]
+    models: tuple[Handle, ...]
     methods: tuple[Method, ...]
     photos: Iterator[Photo]
     options: dict[str, Any]

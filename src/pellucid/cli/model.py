@@ -15,7 +15,7 @@ import click
 from pellucid.core.errors import InputError, nearest
 
 if TYPE_CHECKING:
-    from pellucid.adapters.torch import TorchModel
+    from pellucid.adapters import Handle
 
 BUNDLED = "efficientnet_lite0"
 PLACES = ("timm", "torchvision", "hf")
@@ -38,7 +38,7 @@ def load_model(
     pretrained: bool = True,
     rows: int | Literal["auto"] = "auto",
     evaluate: Literal["auto", "plain", "prepared"] = "auto",
-) -> TorchModel:
+) -> Handle:
     """The model of that name; see HELP for the names.
 
     pretrained  False for random weights, where the source of the model knows such
@@ -58,15 +58,15 @@ def load_model(
     return handle
 
 
-def _from_factory(name: str) -> TorchModel:
+def _from_factory(name: str) -> Handle:
     from torch import nn
 
     from pellucid import api
-    from pellucid.adapters.torch import TorchModel
+    from pellucid.adapters import Handle
 
     where, _, what = name.partition(":")
     made: Any = _found(_imported(where), what)
-    if not isinstance(made, (nn.Module, TorchModel)) and callable(made):
+    if not isinstance(made, (nn.Module, Handle)) and callable(made):
         try:
             made = made()
         except Exception as error:

@@ -181,10 +181,14 @@ class Query:
     [batch, ...], so that formulas broadcast over targets.
     """
 
-    __slots__ = ("_inside", "at", "references", "x")
+    __slots__ = ("_inside", "at", "clean", "references", "x")
 
-    def __init__(self, x: Tensor, references: References, inside: Inside | None = None) -> None:
+    def __init__(
+        self, x: Tensor, references: References, inside: Inside | None = None, clean: Tensor | None = None
+    ) -> None:
         self.x = x
+        self.clean = x if clean is None else clean
+        """The rows as the model takes them, where x are other numbers: token ids, x being their vectors."""
         self.at = At(x)
         self.references = references
         self._inside = inside
@@ -198,6 +202,11 @@ class Query:
     def attentions(self) -> tuple[Attention, ...]:
         """The attentions of the model in execution order; none for a model without."""
         return () if self._inside is None else self._inside.attentions
+
+    @property
+    def front(self) -> Pixels:
+        """How somebody's inputs become the rows of the model asked."""
+        return self.references.pixels
 
     def baseline(self, spec: BaselineSpec) -> Tensor:
         """A reference input [batch, ...] in the units of x; the names are those of `pellucid.ops.reference`."""

@@ -71,6 +71,21 @@ class Inputs:
     """Per row, what the front door decided (EXIF turned, alpha over white ...)."""
     tokens: tuple[tuple[str, ...], ...] = ()
     """Per row, the pieces of text behind its token ids, without padding; empty where rows are no text."""
+    features: tuple[str, ...] = ()
+    """Names of the columns of a table; empty where rows are none."""
+    cells: tuple[tuple[str, ...], ...] = ()
+    """Per row, the value of every column as people read it: `53`, `yes`, `missing`."""
+
+    def __getitem__(self, row: slice) -> Inputs:
+        """Some rows."""
+        return replace(
+            self,
+            name=self.name[row],
+            picture=None if self.picture is None else self.picture[row],
+            notes=self.notes[row],
+            tokens=self.tokens[row],
+            cells=self.cells[row],
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +191,7 @@ class Explanation:
             )
         t, p, n = self.target, self.prediction, self.inputs
         lists = [t.index, t.name, t.score, p.index, p.name, p.probability, n.name, n.notes or n.name]
-        lists += [n.tokens or n.name]
+        lists += [n.tokens or n.name, n.cells or n.name]
         lists += [each for check in self.checks for each in (check.value, check.passed)]
         tensors = [
             each for each in (n.picture, self.std_error, self.outputs, *self.extras.values()) if each is not None
@@ -207,13 +222,7 @@ class Explanation:
             values=self.values[row],
             target=replace(t, index=t.index[row], name=t.name[row], score=t.score[row]),
             prediction=replace(p, index=p.index[row], name=p.name[row], probability=p.probability[row]),
-            inputs=replace(
-                n,
-                name=n.name[row],
-                picture=None if n.picture is None else n.picture[row],
-                notes=n.notes[row],
-                tokens=n.tokens[row],
-            ),
+            inputs=n[row],
             checks=tuple(replace(c, value=c.value[row], passed=c.passed[row]) for c in self.checks),
             std_error=None if self.std_error is None else self.std_error[row],
             outputs=None if self.outputs is None else self.outputs[row],
@@ -377,6 +386,7 @@ def cat(parts: Sequence[Explanation]) -> Explanation:
             name=chained(lambda p: p.inputs.name),
             notes=chained(lambda p: p.inputs.notes),
             tokens=chained(lambda p: p.inputs.tokens),
+            cells=chained(lambda p: p.inputs.cells),
             picture=None if any(p is None for p in pictures) else torch.cat([p for p in pictures if p is not None]),
         ),
         record=replace(
@@ -394,5 +404,12 @@ def cat(parts: Sequence[Explanation]) -> Explanation:
         ),
         std_error=None if first.std_error is None else torch.cat([p.std_error for p in parts]),  # pyright: ignore
         outputs=None if first.outputs is None else torch.cat([p.outputs for p in parts]),  # pyright: ignore
-        extras={k: torch.cat([p.extras[k] for p in parts]) for k in first.extras},
+        extras={k: _ragged([p.extras[k] for p in parts]) for k in first.extras},
     )
+
+
+def _ragged(tensors: Sequence[Tensor]) -> Tensor:
+    """Joined along the first axis, and others filled up with zeros: pictures differ in their number of regions."""
+    most = [max(sizes) for sizes in zip(*(t.shape[1:] for t in tensors), strict=True)]
+    room = [[n for m, k in zip(most, t.shape[1:], strict=True) for n in (m - k, 0)][::-1] for t in tensors]
+    return torch.cat([torch.nn.functional.pad(t, pad) if any(pad) else t for t, pad in zip(tensors, room, strict=True)])

@@ -107,14 +107,16 @@ def _head(e: Explanation, prefix: str, tensors: dict[str, Tensor]) -> dict[str, 
         "look": e.look,
         "target": asdict(e.target),
         "prediction": asdict(e.prediction),
-        "inputs": {"name": e.inputs.name, "shape": e.inputs.shape, "notes": e.inputs.notes, **_tokens(e.inputs)},
+        "inputs": {"name": e.inputs.name, "shape": e.inputs.shape, "notes": e.inputs.notes, **_words(e.inputs)},
         "record": asdict(e.record),
         "checks": [asdict(c) for c in e.checks],
     }
 
 
-def _tokens(inputs: Inputs) -> dict[str, Any]:
-    return {"tokens": inputs.tokens} if inputs.tokens else {}
+def _words(inputs: Inputs) -> dict[str, Any]:
+    """What is there of the texts and tables behind the rows."""
+    every = {"tokens": inputs.tokens, "features": inputs.features, "cells": inputs.cells}
+    return {name: words for name, words in every.items() if words}
 
 
 def _entry(head: dict[str, Any], tensors: dict[str, Tensor]) -> Explanation:

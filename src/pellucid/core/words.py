@@ -23,7 +23,10 @@ WORDS: dict[str, Word] = {
     "spread": Word("standard deviation of noise", "fraction of the input's range (max − min, in pixels)"),
     "baseline": Word("start of a path: an input that carries no evidence; a name, a number or a tensor", "pixels"),
     "baselines": Word("starts of paths, averaged", "pixels"),
-    "fill": Word("what hidden parts show; a name, a number or a tensor", "pixels"),
+    "fill": Word(
+        "what hidden parts show; a name, a number or a tensor; a list is a background set, and the mean counts",
+        "pixels; of other rows, their own units",
+    ),
     "at": Word("the site where the numbers are measured; a layer's name or object, `auto`, or nothing for the input"),
     "rule": Word("how an integral is approximated, or how an operator hands its signal on"),
     "percentile": Word("share of the signals that is cut off", "per cent"),
@@ -53,7 +56,8 @@ WORDS: dict[str, Word] = {
     "heads": Word("how the heads of an attention become one matrix"),
     "query": Word("the tokens whose row of a matrix from tokens to tokens is shown"),
     "regions": Word(
-        "which pixels are hidden together: `slic`, `cells(7, 7)`, `quickshift`, `felzenszwalb`, a label map"
+        "what is hidden together: `slic`, `cells(7, 7)`, `quickshift`, `felzenszwalb`, a label map; of rows, "
+        "the group of every column; `auto`: a method's own regions of pictures, every column, every word"
     ),
     "design": Word("how coalitions are drawn: fair coins, with complements, low-discrepancy points, Hadamard columns"),
     "p_remove": Word("chance that a region is hidden", "0 … 1"),

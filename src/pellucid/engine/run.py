@@ -157,7 +157,7 @@ class _Run:
     # -- rounds ----------------------------------------------------------------------------------------------
 
     def finish(self, tasks: Sequence[Task], picks: list[tuple[Pick, ...]], anchored: bool = True) -> Outcome:
-        query = Query(self.x, self.references(self.x), self.session)
+        query = Query(self.x, self.references(self.x), self.session, self.clean)
         running: dict[int, Coroutine[Any, Any, Attribution]] = {
             i: task.method.explain(query) for i, task in enumerate(tasks)
         }

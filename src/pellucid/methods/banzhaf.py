@@ -31,14 +31,14 @@ class Banzhaf:
     linear.
 
     samples  coalitions; that of all comes on top, as in LIME, so that the two share their rows
-    regions  which pixels are one player; see `pellucid.regions`
-    fill     what players that are away show, in pixel units
+    regions  who plays; `auto`: `slic` of pictures, else every column or word; see `pellucid.regions`
+    fill     what shows who is hidden; `auto`: a region's mean colour, a table's background, a mask
     design   how coalitions are drawn, as in LIME
     """
 
     samples: int = at_least(4, default=1000)
-    regions: Any = param(default="slic")
-    fill: Any = param(default="region_mean")
+    regions: Any = param(default="auto")
+    fill: Any = param(default="auto")
     design: str = one_of(*DESIGNS, default="coin")
     seed: int = param(default=0)
 

@@ -33,15 +33,15 @@ class ExactShapley:
 
     All 2ⁿ coalitions are evaluated, so there is no error but rounding.
 
-    regions  which pixels are one player, at most 16 of them; see `pellucid.regions`
-    fill     what players that are away show, in pixel units
+    regions  who plays, at most 16; `auto`: `cells(3, 3)` of pictures, else every column or word; see `pellucid.regions`
+    fill     what shows who is hidden; `auto`: a region's mean colour, a table's background, a mask
     """
 
-    regions: Any = param(default="cells(3, 3)")
-    fill: Any = param(default="region_mean")
+    regions: Any = param(default="auto")
+    fill: Any = param(default="auto")
 
     async def explain(self, q: Query) -> Attribution:
-        game = Game.of(q, self.regions, self.fill)
+        game = Game.of(q, self.regions, self.fill, pictures=("cells(3, 3)", "region_mean"))
         if max(game.players) > MOST:
             raise ParameterError(
                 f"exact Shapley values of {max(game.players)} regions",

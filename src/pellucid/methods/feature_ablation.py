@@ -27,12 +27,12 @@ class FeatureAblation:
     Every region is hidden once, alone: one row each. What several regions only do together, or each can do instead of
     another, is not seen.
 
-    regions  which pixels are hidden together; see `pellucid.regions`
-    fill     what a hidden region shows, in pixel units
+    regions  who plays; `auto`: `slic` of pictures, else every column or word; see `pellucid.regions`
+    fill     what shows who is hidden; `auto`: a region's mean colour, a table's background, a mask
     """
 
-    regions: Any = param(default="slic")
-    fill: Any = param(default="region_mean")
+    regions: Any = param(default="auto")
+    fill: Any = param(default="auto")
 
     async def explain(self, q: Query) -> Attribution:
         game = Game.of(q, self.regions, self.fill)

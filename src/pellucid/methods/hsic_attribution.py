@@ -35,19 +35,19 @@ class HSICAttribution:
     The values have no sign.
 
     samples  coalitions
-    regions  which pixels are hidden together; see `pellucid.regions`
-    fill     what hidden regions show, in pixel units
+    regions  who plays; `auto`: `cells(7, 7)` of pictures, else every column or word; see `pellucid.regions`
+    fill     what shows who is hidden; `auto`: the training mean of pictures, a table's background, a mask
     design   how coalitions are drawn
     """
 
     samples: int = at_least(4, default=500)
-    regions: Any = param(default="cells(7, 7)")
-    fill: Any = param(default="zero")
+    regions: Any = param(default="auto")
+    fill: Any = param(default="auto")
     design: str = one_of(*DESIGNS, default="coin")
     seed: int = param(default=0)
 
     async def explain(self, q: Query) -> Attribution:
-        game = Game.of(q, self.regions, self.fill)
+        game = Game.of(q, self.regions, self.fill, pictures=("cells(7, 7)", "zero"))
         played = await game.play(q, partial(DESIGNS[self.design], samples=self.samples, seed=self.seed))
         worths = [_dependence(one) for one in played]
         return game.attribution(worths)

@@ -33,16 +33,16 @@ class KernelSHAP:
     made sparse. Where all 2ⁿ − 2 coalitions fit into the samples, all are used and the Shapley values are exact.
 
     samples  coalitions, an even number; none and all come on top
-    regions  which pixels are one player; see `pellucid.regions`
-    fill     what players that are away show, in pixel units
+    regions  who plays; `auto`: `slic` of pictures, else every column or word; see `pellucid.regions`
+    fill     what shows who is hidden; `auto`: a region's mean colour, a table's background, a mask
     design   `kernel` draws with chances ∝ k, and all count alike; `border` takes all coalitions of the smallest and
              largest sizes as far as the samples go, and draws from the others, as the `shap` package does; `leverage`
              draws every size equally often without replacement [Musco & Witter 2025, §3]
     """
 
     samples: int = at_least(4, default=1000)
-    regions: Any = param(default="slic")
-    fill: Any = param(default="region_mean")
+    regions: Any = param(default="auto")
+    fill: Any = param(default="auto")
     design: str = one_of(*KERNELS, default="kernel")
     seed: int = param(default=0)
 

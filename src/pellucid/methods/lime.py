@@ -38,8 +38,8 @@ class LIME:
     λ = 2 ridge / (samples + 1) on features and scores of unit variance; see `pellucid.ops.glmnet`.
 
     samples   pictures with hidden regions; the whole picture comes on top
-    regions   which pixels are hidden together; see `pellucid.regions`
-    fill      what a hidden region shows: `region_mean` is its mean colour
+    regions   who plays; `auto`: `slic` of pictures, else every column or word; see `pellucid.regions`
+    fill      what shows who is hidden; `auto`: a region's mean colour, a table's background, a mask
     kernel    how a sample's weight comes from its distance: `exponential`, as in Python's lime, or `cosine`, as in R's
     width     of the exponential kernel; smaller stays nearer to the whole picture
     ridge     strength of the penalty; 1 is that of Python's and of R's lime
@@ -52,8 +52,8 @@ class LIME:
     """
 
     samples: int = at_least(4, default=1000)
-    regions: Any = param(default="slic")
-    fill: Any = param(default="region_mean")
+    regions: Any = param(default="auto")
+    fill: Any = param(default="auto")
     kernel: str = one_of("exponential", "cosine", default="exponential")
     width: float = at_least(0.0, default=0.25, above=True)
     ridge: float = at_least(0.0, default=1.0)

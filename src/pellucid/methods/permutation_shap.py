@@ -31,14 +31,14 @@ class PermutationSHAP:
     samples     orders
     antithetic  every order is followed by its reverse; halves the independent draws, and cancels what is even in the
                 game [Mitchell et al. 2022, §4.1]
-    regions     which pixels are one player; see `pellucid.regions`
-    fill        what players that are away show, in pixel units
+    regions     who plays; `auto`: `slic` of pictures, else every column or word; see `pellucid.regions`
+    fill        what shows who is hidden; `auto`: a region's mean colour, a table's background, a mask
     """
 
     samples: int = at_least(4, default=20)
     antithetic: bool = param(default=True)
-    regions: Any = param(default="slic")
-    fill: Any = param(default="region_mean")
+    regions: Any = param(default="auto")
+    fill: Any = param(default="auto")
     seed: int = param(default=0)
 
     async def explain(self, q: Query) -> Attribution:

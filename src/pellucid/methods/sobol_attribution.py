@@ -31,18 +31,18 @@ class SobolAttribution:
 
     samples  pairs (A, B); every pair costs a row for every region and two more
     order    `total`, or `first`: S_i = 1 − E[(s(B) − s(A with i from B))²] / 2 V, what region i does alone
-    regions  which pixels are faded together; see `pellucid.regions`
-    fill     what faded regions show, in pixel units
+    regions  who plays; `auto`: `cells(8, 8)` of pictures, else every column or word; see `pellucid.regions`
+    fill     what shows who is hidden; `auto`: the training mean of pictures, a table's background, a mask
     """
 
     samples: int = at_least(4, default=32)
     order: str = one_of("total", "first", default="total")
-    regions: Any = param(default="cells(8, 8)")
-    fill: Any = param(default="zero")
+    regions: Any = param(default="auto")
+    fill: Any = param(default="auto")
     seed: int = param(default=0)
 
     async def explain(self, q: Query) -> Attribution:
-        game = Game.of(q, self.regions, self.fill)
+        game = Game.of(q, self.regions, self.fill, pictures=("cells(8, 8)", "zero"))
         played = await game.play(q, self._design)
         worths = [self._indices(one) for one in played]
         return game.attribution(worths)

@@ -1,4 +1,4 @@
-"""Games: what does the model say of a picture of which only some regions are shown?"""
+"""Games: what does the model say of a row of which only some players are shown: regions, columns, words?"""
 
 from __future__ import annotations
 
@@ -10,47 +10,10 @@ import torch
 from torch import Tensor
 
 from pellucid.core.ask import Attribution, Query, RowCheck, attribution
-from pellucid.core.errors import InputError
-from pellucid.core.explanation import HEIGHT, WIDTH
 from pellucid.core.fold import Stack
-from pellucid.core.points import Points
+from pellucid.ops.boards import Board, board
 from pellucid.ops.checks import relative_gap
 from pellucid.ops.designs import Design, distinct
-from pellucid.regions.choice import cut
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Coalitions(Points):
-    """Pictures of which coalitions of regions are shown: m ⊙ x + (1 − m) ⊙ fill, m the share at which they are shown.
-
-    x: [batch, channel, height, width]; shown: [batch or 1, count, players], bool, or numbers in 0 … 1; labels: number
-    of the region of every place, int64 [batch, height, width]; fill: what hidden places show, [batch or 1, ...].
-    """
-
-    x: Tensor
-    shown: Tensor
-    labels: Tensor
-    fill: Tensor
-
-    @property
-    def count(self) -> int:
-        return self.shown.shape[1]
-
-    @property
-    def like(self) -> Tensor:
-        return self.x
-
-    def rows(self, k0: int, k1: int, b0: int, b1: int) -> Tensor:
-        x, labels = self.x[b0:b1], self.labels[b0:b1]
-        fill = self.fill if len(self.fill) == 1 else self.fill[b0:b1]
-        shown = (self.shown if len(self.shown) == 1 else self.shown[b0:b1])[:, k0:k1].to(x.device)
-        if len(shown) == 1:
-            mask = shown[0][:, labels]
-        else:
-            mask = torch.stack([one[:, where] for one, where in zip(shown, labels, strict=True)], 1)
-        mask = mask[:, :, None]  # [points, batch, 1, height, width]
-        made = torch.where(mask, x, fill) if mask.dtype == torch.bool else torch.lerp(fill, x, mask.to(x.dtype))
-        return made.flatten(0, 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,26 +34,19 @@ class Worth:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Game:
-    """Pictures cut into players, and what hidden ones show.
+    """What a model says when only some players of a row are shown."""
 
-    labels: int64 [batch, height, width], each picture's regions 0 … n − 1; fill: [batch or 1, ...], in the units of x.
-    """
-
-    x: Tensor
-    labels: Tensor
-    fill: Tensor
+    board: Board
 
     @staticmethod
-    def of(q: Query, regions: Any, fill: Any) -> Game:
-        """The game of a query.  regions: as `as_regions` takes them; fill: as a baseline, or `region_mean`.
+    def of(q: Query, regions: Any, fill: Any, *, pictures: tuple[Any, Any] = ("slic", "region_mean")) -> Game:
+        """The game of a query; arguments and errors as `pellucid.ops.boards.board`."""
+        return Game(board(q, regions, fill, pictures))
 
-        Raises InputError for rows that are no pictures, and ParameterError for regions and fills that do not fit.
-        """
-        if q.x.ndim != 4:
-            raise InputError(f"rows of shape {tuple(q.x.shape[1:])}", "pictures [channel, height, width]")
-        labels = cut(regions, q.pixels().detach()).to(q.x.device)
-        whole = isinstance(fill, str) and fill == "region_mean"
-        return Game(q.x, labels, region_mean(q, labels) if whole else q.baseline(fill))
+    @property
+    def labels(self) -> Tensor:
+        """The number of every place's player, int64 [batch, *places]."""
+        return self.board.labels
 
     @property
     def players(self) -> list[int]:
@@ -109,8 +65,9 @@ class Game:
         filled = {n: _filled(shown, count, most) for n, (shown, _) in once.items()}
         alike = len(designs) == 1
         shown = filled[most][None] if alike else torch.stack([filled[n] for n in players])
-        scores: Tensor = await q.score(Coalitions(self.x, shown, self.labels, self.fill), Stack())
-        scores = scores.detach().double().cpu()  # [target, coalitions, batch]
+        points = self.board.showing(shown)
+        scores: Tensor = await q.score(points, Stack())  # [target, points, batch]
+        scores = scores.detach().double().cpu().unflatten(1, (count, points.many)).mean(2)
         return [Played(designs[n], scores[:, once[n][1], b]) for b, n in enumerate(players)]
 
     def attribution(
@@ -132,7 +89,7 @@ class Game:
         regions = self.labels[None].expand(len(values), *self.labels.shape)
         return attribution(
             self._painted(values),
-            dims=(HEIGHT, WIDTH),
+            dims=self.board.dims,
             std_error=None if std_error is None else self._painted(std_error),
             checks=checks,
             extras={**told, "regions": regions, **(extras or {})},
@@ -140,27 +97,25 @@ class Game:
 
     def _padded(self, each: Sequence[Tensor]) -> Tensor:
         most = max(self.players)
-        return torch.stack([torch.nn.functional.pad(one, (0, most - one.shape[1])) for one in each], 1).to(self.x)
+        return torch.stack([torch.nn.functional.pad(one, (0, most - one.shape[1])) for one in each], 1).to(self._like)
+
+    @property
+    def _like(self) -> Tensor:
+        """A tensor of the numbers that values are kept in."""
+        x = self.board.x
+        return x if x.is_floating_point() else x.new_empty(0, dtype=torch.float32)
 
     def _painted(self, values: Tensor) -> Tensor:
-        index = self.labels.flatten(1)[None].expand(len(values), -1, -1)
-        return values.gather(2, index).view(len(values), *self.labels.shape)
+        """Every place with the value of its player; nobody's places with nothing."""
+        with_nobody = torch.nn.functional.pad(values, (0, 1))
+        index = (self.labels % with_nobody.shape[2]).flatten(1)[None].expand(len(values), -1, -1)
+        return with_nobody.gather(2, index).view(len(values), *self.labels.shape)
 
 
 def _filled(shown: Tensor, count: int, most: int) -> Tensor:
     """Coalitions repeated to `count` rows, players that are not there added up to `most` columns."""
     rows = torch.cat([shown, shown[:1].expand(count - len(shown), -1)])
     return torch.nn.functional.pad(rows, (0, most - shown.shape[1]))
-
-
-def region_mean(q: Query, labels: Tensor) -> Tensor:
-    """Every region in its mean colour, taken in pixels; in the units of x."""
-    pixels = q.pixels().detach()
-    means: list[Tensor] = []
-    for picture, where in zip(pixels.double().cpu().flatten(2), labels.cpu().flatten(1), strict=True):
-        size = torch.bincount(where).double()
-        means.append(torch.stack([(torch.bincount(where, one) / size)[where] for one in picture]))
-    return q.references.pixels.to_rows(torch.stack(means).to(pixels).view_as(pixels))
 
 
 # -- checks ------------------------------------------------------------------------------------------------------

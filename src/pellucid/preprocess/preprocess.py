@@ -148,6 +148,10 @@ class Preprocess:
         colour = level.expand(*level.shape[:-3], 3, *level.shape[-2:]) if level.shape[-3] == 1 else level
         return colour.movedim(-3, -1).contiguous().numpy()
 
+    def decoded(self, rows: Tensor) -> Tensor:
+        """Rows as a function takes them: they are."""
+        return rows
+
     def to_rows(self, pixels: Tensor) -> Tensor:
         """Row units of pictures [..., channel, height, width] that already have the model's size; differentiable.
 

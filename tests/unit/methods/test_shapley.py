@@ -32,7 +32,8 @@ from pellucid.methods.feature_ablation import FeatureAblation
 from pellucid.methods.kernel_shap import KernelSHAP, _solved
 from pellucid.methods.lime import LIME
 from pellucid.methods.permutation_shap import PermutationSHAP
-from pellucid.ops.games import Coalitions, Played, Worth, efficiency
+from pellucid.ops.boards import Coalitions
+from pellucid.ops.games import Played, Worth, efficiency
 from pellucid.ops.ridge import ridge
 from pellucid.regions import Labels
 
@@ -248,7 +249,7 @@ def test_methods_share_the_coalitions_that_they_have_in_common() -> None:
 def test_pictures_are_built_only_when_they_are_needed() -> None:
     shown = torch.zeros(1, 10_000, 50, dtype=torch.bool)
     points = Coalitions(
-        torch.ones(1, 3, 64, 64), shown, torch.zeros(1, 64, 64, dtype=torch.int64), torch.zeros(1, 3, 64, 64)
+        torch.ones(1, 3, 64, 64), shown, torch.zeros(1, 64, 64, dtype=torch.int64), torch.zeros(1, 1, 3, 64, 64)
     )
     assert points.count == 10_000
     assert points.rows(7, 9, 0, 1).shape == (2, 3, 64, 64)
@@ -341,10 +342,17 @@ def test_too_many_players_for_exact_values_are_refused_before_anything_is_evalua
         one(NET, ExactShapley(regions="cells(4, 5)"), pictures(1))
 
 
-@pytest.mark.parametrize("method", [LIME, KernelSHAP, ExactShapley, PermutationSHAP, Banzhaf, FeatureAblation])
-def test_only_pictures(method: Any) -> None:
+GAMES = [LIME, KernelSHAP, ExactShapley, PermutationSHAP, Banzhaf, FeatureAblation]
+
+
+@pytest.mark.parametrize("method", GAMES)
+def test_no_game_of_rows_that_nobody_knows(method: Any) -> None:
+    class Last(torch.nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.sum(2)
+
     with pytest.raises(InputError, match="pictures"):
-        one(net(torch.nn.Linear(6, 3)), method(), torch.rand(2, 6).double())
+        one(net(Last()), method(), torch.rand(2, 3, 6).double())
 
 
 def test_the_record_tells_the_regions() -> None:

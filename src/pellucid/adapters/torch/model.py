@@ -5,10 +5,9 @@
 from __future__ import annotations
 
 import threading
-import time
 import weakref
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from hashlib import blake2b
 from typing import Any, Literal
 
@@ -22,7 +21,6 @@ from pellucid.adapters.torch.outputs import Selector, scores
 from pellucid.adapters.torch.prepare import TOLERANCE, channels_last, disagreement, fold
 from pellucid.adapters.torch.ready import Ready
 from pellucid.adapters.torch.session import TorchSession
-from pellucid.adapters.torch.tokens import entering
 from pellucid.adapters.torch.watch import Facts, Headless, Randomness, watch
 from pellucid.core.ask import Can
 from pellucid.core.errors import InputError, ParameterError, PellucidError, UnsupportedModel
@@ -204,26 +202,6 @@ class TorchModel:
             return scores(net(x), self.outputs)
         with Headless(facts.head):
             return scores(net(x), self.outputs)
-
-    def measure(self, session: TorchSession) -> None:
-        """Time one row forward and backward, for plans; kept with the prepared form."""
-        ready = session.ready
-        if ready.seconds is not None:
-            return
-        net = ready.prepared or ready.twin
-        budget = ready.budget
-        row = torch.zeros(1, *budget.shape, dtype=budget.dtype, device=budget.device)
-        row = _laid_out(row) if ready.prepared is not None else row
-        start = time.perf_counter()
-        ids = ready.facts.entrance
-        leaf = session.enter(row).detach().requires_grad_()
-        with torch.enable_grad(), nullcontext() if ids is None else entering(net, ids, leaf * 1):
-            out = self._scores(net, leaf * 1 if ids is None else row, ready.facts)
-            middle = time.perf_counter()
-            if Can.GRADIENT in self.can and out.requires_grad:
-                torch.autograd.grad(out.sum(), leaf)
-        ready.seconds = {"forward": middle - start, "backward": time.perf_counter() - middle}
-        session.verification += 1
 
 
 def _can(module: nn.Module) -> frozenset[Can]:

@@ -4,6 +4,7 @@
 # pyright: reportPrivateUsage=false
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -142,6 +143,27 @@ class TorchSession:
         if lane.gradient or lane.where.rule is not None:
             return facts.bytes_all * 3 // 4 if self.ready.folded else facts.bytes_all  # folded norms keep nothing
         return 4 * facts.bytes_largest + sum(4 * _size(self.site_shape(s)) for s in lane.sites)
+
+    def measure(self) -> None:
+        """Time one row forward and backward, for plans; kept with the prepared form."""
+        ready = self.ready
+        if ready.seconds is not None:
+            return
+        row = self._blank()
+        net = ready.prepared or ready.twin
+        start = time.perf_counter()
+        leaf = self.enter(row).detach().requires_grad_()
+        zero = torch.zeros(1, dtype=torch.int64, device=row.device)
+        tape = Tape(
+            self.sites, Lane(PLAIN, False), Rows(1, lambda: row, lambda: row, lambda: zero, zero, _best, 1), leaf
+        )
+        with torch.enable_grad():
+            out = self._forward(net, leaf * 1, tape)
+            middle = time.perf_counter()
+            if out.requires_grad:
+                torch.autograd.grad(out.sum(), leaf)
+        ready.seconds = {"forward": middle - start, "backward": time.perf_counter() - middle}
+        self.verification += 1
 
     def seconds(self, lane: Lane, graded: int) -> float:
         times = self.ready.seconds or {}

@@ -1,0 +1,195 @@
+"""Models that can only be asked for scores: a function, somebody's `predict_proba`, another framework."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from hashlib import blake2b
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from pellucid.core.ask import PLAIN, Answer, Can, Lane, Pixels, Rows
+from pellucid.core.errors import NonFinite, ParameterError, SiteError, UnsupportedModel
+from pellucid.core.explanation import ModelCard
+from pellucid.core.site import Attention, Site
+from pellucid.core.target import Labels
+
+AT_ONCE = 64 * 2**20
+"""Bytes of rows that are given to a function at once."""
+MOST = 4096
+"""Rows that are given to a function at once, at most."""
+EMITS = ("logits", "sigmoid_logits", "probabilities", "values")
+
+
+class Decodes(Pixels, Protocol):
+    """A front whose rows are made back into what a function takes: frames, texts, arrays."""
+
+    def decoded(self, rows: Tensor) -> Any:
+        """Rows [count, ...] as somebody's function takes them."""
+        ...
+
+
+class FunctionModel:
+    """Anything that scores rows. Made by `pellucid.wrap`.
+
+    fn      what `front.decoded(rows)` gives -> scores, [rows, outputs] or [rows], of numpy, torch, or lists
+    front   how somebody's inputs become rows, and rows what the function takes
+    labels  class names, in the order of the outputs
+    emits   what the scores are; found out by looking at the first rows when not given
+    rows    rows at once; `auto` as many as take 64 MB, at most 4,096
+    source  what was wrapped, for the name and the fingerprint; the function itself by default
+    """
+
+    can = frozenset({Can.SCORE})
+    evaluate: str = "plain"
+    """There is one way to run it."""
+
+    def __init__(
+        self,
+        fn: Callable[[Any], Any],
+        front: Decodes,
+        labels: Sequence[str] | None = None,
+        *,
+        name: str | None = None,
+        emits: str | None = None,
+        rows: int | Literal["auto"] = "auto",
+        framework: str = "function",
+        source: object = None,
+    ) -> None:
+        if emits is not None and emits not in EMITS:
+            raise ParameterError(f"emits={emits!r}", f"one of {EMITS}")
+        if rows != "auto" and (isinstance(rows, bool) or not isinstance(rows, int) or rows < 1):
+            raise ParameterError(f"rows={rows!r}", "a whole number of rows, 1 or more, or 'auto'")
+        self.fn, self.preprocess, self.labels = fn, front, Labels(None if labels is None else tuple(labels))
+        self.source = fn if source is None else source
+        self.name = name or getattr(self.source, "__name__", type(self.source).__name__)
+        self.emits, self.most_rows, self.framework = emits, rows, framework
+        self.dtype: torch.dtype = getattr(front, "dtype", torch.float32)
+        self.device = torch.device("cpu")
+        self._outputs: tuple[int, str] | None = None
+
+    def __repr__(self) -> str:
+        known = "no class names" if self.labels.names is None else f"{len(self.labels.names)} class names"
+        return f"FunctionModel({self.name}, {known})"
+
+    def scores(self, rows: Tensor) -> Tensor:
+        """Scores [rows, outputs], float64. Raises UnsupportedModel for answers that are no matrix of numbers."""
+        raw = self.fn(self.preprocess.decoded(rows))
+        found = raw.detach().cpu() if isinstance(raw, Tensor) else torch.as_tensor(_numbers(raw, self.name))
+        found = found[:, None] if found.ndim == 1 else found
+        if found.ndim != 2 or len(found) != len(rows):
+            raise UnsupportedModel(
+                f"{self.name} gave scores of shape {tuple(found.shape)} for {len(rows)} rows",
+                "one row of scores for every row: [rows, outputs], or [rows]",
+            )
+        return found.double()
+
+    def fingerprint(self) -> str:
+        """Hash of what was wrapped, as far as it can be written down; else of its name."""
+        import pickle  # noqa: TID251 - written to be hashed, never read
+
+        try:
+            written = pickle.dumps(self.source)
+        except Exception:  # noqa: BLE001 - lambdas, closures, handles: whatever a stranger's __reduce__ raises
+            written = repr((self.name, type(self.source).__qualname__)).encode()
+        return blake2b(written, digest_size=8).hexdigest()
+
+    @contextmanager
+    def ready(self, x: Tensor) -> Generator[FunctionSession]:
+        """A session for rows like x."""
+        first = 0
+        if self._outputs is None:
+            looked = self.scores(x[:8])
+            self._outputs, first = (looked.shape[1], self.emits or emitted(looked)), len(looked)
+            if self.labels.names is not None and len(self.labels.names) != looked.shape[1]:
+                raise ParameterError(
+                    f"{len(self.labels.names)} class names for a model with {looked.shape[1]} outputs",
+                    "one name per output",
+                )
+        yield FunctionSession(self, x, *self._outputs, first)
+
+
+class FunctionSession:
+    """Answers for rows of one shape."""
+
+    def __init__(self, model: FunctionModel, x: Tensor, outputs: int, emits: str, verification: int) -> None:
+        self.model, self.x, self.outputs, self.emits = model, x, outputs, emits
+        self.labels, self.verification, self.time = model.labels, verification, 0.0
+        self.card = ModelCard(
+            name=model.name, fingerprint=model.fingerprint(), evaluator="plain: a function", framework=model.framework
+        )
+
+    @property
+    def decisions(self) -> tuple[str, ...]:
+        probable = self.emits == "probabilities"
+        return ("the outputs are probabilities: their logarithm stands for the logit",) if probable else ()
+
+    @property
+    def layers(self) -> tuple[Site, ...]:
+        return ()
+
+    @property
+    def attentions(self) -> tuple[Attention, ...]:
+        return ()
+
+    def measure(self) -> None:
+        """Time one row, for plans."""
+        start = time.perf_counter()
+        self.model.scores(self.x[:1])
+        self.time = time.perf_counter() - start
+        self.verification += 1
+
+    def enter(self, x: Tensor) -> Tensor:
+        return x
+
+    def about(self, site: Site) -> tuple[str, ...]:
+        return ()
+
+    def site(self, site: Site) -> Site:
+        raise SiteError(f"layer {site} of {self.model.name}", "a torch model: this one can only be asked for scores")
+
+    def site_shape(self, site: Site) -> tuple[int, ...]:
+        return self.site(site) and ()
+
+    def rows(self, lane: Lane, graded: int) -> int:
+        most = self.model.most_rows
+        return most if isinstance(most, int) else max(1, min(MOST, AT_ONCE // max(1, self.bytes(lane))))
+
+    def bytes(self, lane: Lane) -> int:
+        return self.x[0].numel() * self.x.element_size()
+
+    def seconds(self, lane: Lane, graded: int) -> float:
+        return self.time
+
+    def whole(self, rows: Rows, lane: Lane) -> int:
+        return rows.count
+
+    def run(self, rows: Rows, lane: Lane) -> Answer:
+        if lane.backward or lane.sites or lane.where != PLAIN:
+            raise UnsupportedModel(f"{self.model.name} can only be asked for scores", "a torch model")
+        with torch.no_grad():
+            outputs = self.model.scores(rows.build())
+            if not bool(outputs.isfinite().all()):
+                raise NonFinite(f"{self.model.name} gives NaN or infinity", "finite scores")
+            return Answer(outputs, rows.objective(outputs, {}))
+
+
+def emitted(scores: Tensor) -> str:
+    """What scores are, by what they do: rows of several that sum to one are probabilities, whatever made them."""
+    one = (scores.sum(1) - 1).abs().max() < 1e-3
+    if scores.shape[1] > 1:
+        return "probabilities" if bool(one) and float(scores.min()) >= 0 else "logits"
+    return "values"
+
+
+def _numbers(raw: Any, name: str) -> Any:
+    import numpy as np
+
+    try:
+        found = np.asarray(raw)
+        return found if found.dtype.kind in "fiub" else found.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise UnsupportedModel(f"{name} gave a {type(raw).__name__}, no table of numbers: {error}", "scores") from error

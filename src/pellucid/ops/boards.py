@@ -1,0 +1,182 @@
+"""Boards: who plays in a row, and what those show who are hidden. Pictures, rows of numbers, token ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from pellucid.core.ask import Query
+from pellucid.core.errors import InputError, ParameterError
+from pellucid.core.explanation import HEIGHT, WIDTH
+from pellucid.core.points import Points
+from pellucid.regions.choice import cut
+
+NOBODY = -1
+"""The label of places that belong to no player; they are always shown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Board:
+    """Rows cut into players.
+
+    x       [batch, ...], as the model takes them
+    labels  int64 [batch, *places], each row's players 0 … n − 1; −1 for places that are nobody's. Pictures have a
+            channel axis more than places
+    fill    what hidden places show, [many, batch or 1, ...]; of several, a coalition's score is the mean
+    dims    names of the axes of places
+    pad     for rows of ids: what is hidden is taken out, and the row filled up with this id; None leaves gaps
+    """
+
+    x: Tensor
+    labels: Tensor
+    fill: Tensor
+    dims: tuple[str, ...]
+    pad: int | None = None
+
+    def showing(self, shown: Tensor) -> Coalitions:
+        """The rows of coalitions; shown: [batch or 1, coalitions, players], bool or shares in 0 … 1."""
+        return Coalitions(self.x, shown, self.labels, self.fill, self.pad)
+
+
+@runtime_checkable
+class Cuts(Protocol):
+    """A front that knows the players of its rows: words of texts, columns of tables."""
+
+    def board(self, rows: Tensor, regions: Any, fill: Any) -> Board:
+        """The board of rows as the model takes them; `auto` asks for the usual players and fill."""
+        ...
+
+
+def board(q: Query, regions: Any, fill: Any, pictures: tuple[Any, Any]) -> Board:
+    """The board of a query.
+
+    regions   `auto`, or what says who plays; pictures: as `as_regions` takes it; rows of numbers: the number of every
+              column's player
+    fill      `auto`, or what hidden players show; pictures: as a baseline, or `region_mean`; rows of numbers: a
+              reference row, or several, [many, column]; a list of fills is a set of backgrounds
+    pictures  what `auto` means for pictures: (regions, fill)
+    Raises InputError for rows that cannot be cut, ParameterError for regions and fills that do not fit.
+    """
+    if isinstance(q.front, Cuts):
+        return q.front.board(q.clean, regions, fill)
+    if q.x.ndim == 2 and q.clean.is_floating_point():
+        return _columns(q, regions, fill)
+    if q.x.ndim != 4:
+        raise InputError(
+            f"rows of shape {tuple(q.x.shape[1:])}",
+            "pictures [channel, height, width], rows of numbers [column], or texts with their tokenizer",
+            "wrap(model, tokenizer) says what the token ids mean" if not q.clean.is_floating_point() else "",
+        )
+    labels = cut(_or(regions, pictures[0]), q.pixels().detach()).to(q.x.device)
+    chosen = _or(fill, pictures[1])
+    each: Sequence[Any] = chosen if isinstance(chosen, (list, tuple)) else (chosen,)
+    if not each:
+        raise ParameterError("an empty list of fills", "at least one")
+    fills = [region_mean(q, labels) if _is(one, "region_mean") else q.baseline(one) for one in each]
+    return Board(x=q.x, labels=labels, fill=torch.stack(fills), dims=(HEIGHT, WIDTH))
+
+
+def _columns(q: Query, regions: Any, fill: Any) -> Board:
+    """Rows of numbers, one player per column or group of columns."""
+    labels = grouped(regions, q.x.shape[1]).to(q.x.device).expand(len(q.x), -1)
+    given = _or(fill, "zero")
+    if isinstance(given, str) or not hasattr(given, "__len__"):
+        return Board(x=q.x, labels=labels, fill=q.baseline(given)[None], dims=("feature",))
+    rows = torch.as_tensor(given).to(q.x)
+    return Board(x=q.x, labels=labels, fill=backgrounds(rows, q.x.shape[1])[:, None], dims=("feature",))
+
+
+def grouped(regions: Any, columns: int) -> Tensor:
+    """The player of every column, int64 [columns]: each its own for `auto`, or the groups given.
+
+    Raises ParameterError for anything but one whole number per column.
+    """
+    if _is(regions, "auto"):
+        return torch.arange(columns)
+    try:
+        given = torch.as_tensor(regions)
+    except (TypeError, ValueError, RuntimeError):
+        given = torch.zeros(0, 0)
+    if given.shape != (columns,) or given.is_floating_point() or given.dtype == torch.bool:
+        raise ParameterError(f"regions {str(regions)[:60]!r}", f"the number of every column's group, {columns} numbers")
+    return torch.unique(given, return_inverse=True)[1]
+
+
+def backgrounds(rows: Tensor, columns: int) -> Tensor:
+    """Reference rows, [many, columns], of one row or several. Raises ParameterError for other shapes."""
+    many = rows[None] if rows.ndim == 1 else rows
+    if many.ndim != 2 or many.shape[1] != columns or not len(many):
+        raise ParameterError(f"a fill of shape {tuple(rows.shape)}", f"one row of {columns} numbers, or several")
+    return many
+
+
+def region_mean(q: Query, labels: Tensor) -> Tensor:
+    """Every region in its mean colour, taken in pixels; in the units of x."""
+    pixels = q.pixels().detach()
+    means: list[Tensor] = []
+    for picture, where in zip(pixels.double().cpu().flatten(2), labels.cpu().flatten(1), strict=True):
+        size = torch.bincount(where).double()
+        means.append(torch.stack([(torch.bincount(where, one) / size)[where] for one in picture]))
+    return q.front.to_rows(torch.stack(means).to(pixels).view_as(pixels))
+
+
+def _is(given: Any, word: str) -> bool:
+    return isinstance(given, str) and given == word
+
+
+def _or(given: Any, usual: Any) -> Any:
+    return usual if _is(given, "auto") else given
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Coalitions(Points):
+    """Rows of which coalitions of players are shown: m ⊙ x + (1 − m) ⊙ fill, m the share at which they are shown.
+
+    Fields as in `Board`; shown: [batch or 1, coalitions, players]. Point k is coalition k // many before background
+    k % many.
+    """
+
+    x: Tensor
+    shown: Tensor
+    labels: Tensor
+    fill: Tensor
+    pad: int | None = None
+
+    @property
+    def many(self) -> int:
+        """Backgrounds of every coalition."""
+        return len(self.fill)
+
+    @property
+    def count(self) -> int:
+        return self.shown.shape[1] * self.many
+
+    @property
+    def like(self) -> Tensor:
+        return self.x
+
+    def rows(self, k0: int, k1: int, b0: int, b1: int) -> Tensor:
+        x, labels = self.x[b0:b1], self.labels[b0:b1]
+        k = torch.arange(k0, k1)
+        shown = (self.shown if len(self.shown) == 1 else self.shown[b0:b1])[:, k // self.many].to(x.device)
+        shown = torch.nn.functional.pad(shown, (0, 1), value=1)  # what is nobody's: the last, number −1
+        if len(shown) == 1:
+            mask = shown[0][:, labels]
+        else:
+            mask = torch.stack([one[:, where] for one, where in zip(shown, labels, strict=True)], 1)
+        mask = mask.unflatten(1, (-1, *(1,) * (x.ndim - labels.ndim)))  # [points, batch, (channel,) *places]
+        fill = self.fill[:1] if self.many == 1 else self.fill[k % self.many]
+        fill = fill if fill.shape[1] == 1 else fill[:, b0:b1]
+        made = torch.where(mask, x, fill) if mask.dtype == torch.bool else torch.lerp(fill, x[None], mask.to(x.dtype))
+        made = made.flatten(0, 1)
+        return made if self.pad is None else _closed(made, mask.flatten(0, 1), self.pad)
+
+
+def _closed(rows: Tensor, kept: Tensor, pad: int) -> Tensor:
+    """Rows of ids [rows, places] without those not kept, filled up at the end."""
+    order = torch.argsort((~kept).to(torch.int8), dim=1, stable=True)
+    return torch.where(kept.gather(1, order), rows.gather(1, order), pad)
