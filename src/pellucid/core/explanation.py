@@ -247,6 +247,46 @@ class Explanation:
             if not ok
         )
 
+    def to_frame(self, backend: str = "pandas") -> Any:
+        """A table with one line per row and feature: the 13 columns of R's lime in its order, then std_error,
+        n_evaluations (model rows of the whole call), seed and method.
+
+        feature is a superpixel's number, a column's name or a word; feature_value the numbers of a superpixel's pixels
+        (row × width + column, from 0), a column's value or a word's place; feature_desc a superpixel's columns and rows
+        `[0-31], [40-71]`, `age = 53`, or the word. Features that a method of a few left out have no line.
+
+        backend  `pandas` or `polars`, which must be installed
+        Raises InputError for maps of single pixels.
+        """
+        from pellucid.core.frame import frame  # it is made of explanations
+
+        return frame((self,), backend)
+
+    def get_image_and_mask(
+        self,
+        label: int | str | None = None,
+        positive_only: bool = True,
+        negative_only: bool = False,
+        hide_rest: bool = False,
+        num_features: int = 5,
+        min_weight: float = 0.0,
+    ) -> tuple[Any, Any]:
+        """The picture and its superpixels that count most, as the `lime` of Python gives them.
+
+        label          a class number or name: refused if it is not the one explained; None takes what there is
+        positive_only  superpixels that count for the label
+        negative_only  those that count against it; not both. With neither, both are marked in the picture: what counts
+                       for it becomes green, what counts against it red
+        hide_rest      everything else is black
+        num_features   how many superpixels at most
+        min_weight     only those whose weight's magnitude is larger
+        Gives the picture, uint8 [height, width, 3], and where the superpixels are, int64 [height, width]: 1, or −1
+        where they count against with neither. Raises InputError for what is no picture of regions.
+        """
+        from pellucid.core.masks import image_and_mask
+
+        return image_and_mask(self, label, positive_only, negative_only, hide_rest, num_features, min_weight)
+
     def __repr__(self) -> str:
         shape = " × ".join(f"{d} {n}" for d, n in zip(self.dims, self.values.shape, strict=True))
         red = f", {len(self.warnings)} warnings" if self.warnings else ""
@@ -329,6 +369,25 @@ class Explanations(Sequence[Explanation]):
                 f"perhaps {near}" if near else "",
             )
         return Explanations(tuple(hits))
+
+    def to_frame(self, backend: str = "pandas") -> Any:
+        """One table of all entries; see `Explanation.to_frame`."""
+        from pellucid.core.frame import frame
+
+        return frame(self, backend)
+
+    def get_image_and_mask(
+        self,
+        label: int | str | None = None,
+        positive_only: bool = True,
+        negative_only: bool = False,
+        hide_rest: bool = False,
+        num_features: int = 5,
+        min_weight: float = 0.0,
+    ) -> tuple[Any, Any]:
+        """The same of the first entry, or of the one that explains the label; see `core.masks`."""
+        one = self.entries[0] if label is None and len(self) else self.sel(target=label)[0]
+        return one.get_image_and_mask(label, positive_only, negative_only, hide_rest, num_features, min_weight)
 
     def __add__(self, other: Explanations) -> Explanations:
         return Explanations((*self.entries, *other.entries))
