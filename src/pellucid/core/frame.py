@@ -104,8 +104,8 @@ def probability_of(row: Explanation) -> float | None:
     """The probability of the class that was explained in a single row, where it is known."""
     if row.target.output == "probability" and row.prediction.is_probability:
         return row.target.score[0]
-    known = dict(zip(row.prediction.index[0], row.prediction.probability[0], strict=True))
-    return known.get(row.target.index[0]) if row.prediction.is_probability else None
+    known = zip(row.prediction.index[0], row.prediction.probability[0], strict=True)
+    return next((p for index, p in known if row.prediction.is_probability and index == row.target.index[0]), None)
 
 
 def _predicted(row: Explanation) -> dict[str, float]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from pellucid.core.errors import InputError
@@ -126,7 +125,8 @@ def _each(row: Explanation) -> list[Player]:
     errors = row.std_error[0].double().tolist() if known and row.std_error is not None else None
     if TOKEN in row.dims:
         names = row.inputs.tokens[0] if row.inputs.tokens else [str(i) for i in range(len(values))]
-        each = [{"name": name, "value": i, "says": name} for i, name in enumerate(map(joined, zip(names)))]
+        words = [joined([name]) for name in names]
+        each: list[dict[str, Any]] = [{"name": word, "value": i, "says": word} for i, word in enumerate(words)]
     else:
         each = [_together(row, [i]) for i in range(len(values))]
     return [

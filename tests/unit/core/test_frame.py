@@ -46,7 +46,9 @@ def test_every_superpixel_has_a_line_with_its_weight_and_its_place() -> None:
     assert table["std_error"].tolist() == e.extras["players_std_error"][0].tolist()
     regions = e.extras["regions"][0]
     for line in table.itertuples():
-        assert torch.equal(torch.from_numpy(line.feature_value), (regions.flatten() == int(line.feature)).nonzero()[:, 0])
+        assert torch.equal(
+            torch.from_numpy(line.feature_value), (regions.flatten() == int(line.feature)).nonzero()[:, 0]
+        )
     assert table["feature_desc"].tolist()[:2] == ["[0-2], [0-3]", "[3-5], [0-3]"]  # columns, then rows
     assert (table["model_r2"] == e.check("r2").value[0]).all()  # type: ignore[union-attr]
     assert (table["model_intercept"] == float(e.extras["intercept"][0])).all()

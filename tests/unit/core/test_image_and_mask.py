@@ -52,7 +52,7 @@ def test_it_gives_what_the_python_lime_gives(positive: bool, negative: bool) -> 
         if not (positive or negative) and count == 100 and not least:
             where = np.where(regions() == WEIGHTS.index(0.0), 0, where)  # there a weight of nothing counts for it
             elsewhere = regions().numpy() != WEIGHTS.index(0.0)
-            np.testing.assert_array_equal(picture[elsewhere], wanted[continue_with])
+            np.testing.assert_array_equal(picture[elsewhere], wanted[elsewhere])
         else:
             np.testing.assert_array_equal(picture, wanted)
         np.testing.assert_array_equal(mask, where)
