@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from pellucid import images as images
+    from pellucid import metrics as metrics
     from pellucid import regions as regions
     from pellucid import registry as registry
     from pellucid import views as views
@@ -19,12 +20,15 @@ if TYPE_CHECKING:
     from pellucid.api import explain as explain
     from pellucid.api import layers as layers
     from pellucid.api import load as load
+    from pellucid.api import measure as measure
     from pellucid.api import plan as plan
     from pellucid.api import report as report
     from pellucid.api import wrap as wrap
     from pellucid.core.explanation import Explanation as Explanation
     from pellucid.core.explanation import Explanations as Explanations
     from pellucid.core.explanation import Kind as Kind
+    from pellucid.core.measurements import Measurement as Measurement
+    from pellucid.core.measurements import Measurements as Measurements
     from pellucid.core.site import Site as Site
     from pellucid.core.store import load as _load
     from pellucid.core.store import save as save
@@ -93,8 +97,9 @@ if TYPE_CHECKING:
 
 # Names are fetched when they are first used: `pellucid --help` need not wait for torch.
 _HOMES = {
-    "pellucid.api": ("wrap", "load", "explain", "compare", "plan", "audit", "layers", "cite", "report"),
+    "pellucid.api": ("wrap", "load", "explain", "measure", "compare", "plan", "audit", "layers", "cite", "report"),
     "pellucid.core.explanation": ("Explanation", "Explanations", "Kind"),
+    "pellucid.core.measurements": ("Measurement", "Measurements"),
     "pellucid.core.site": ("Site",),
     "pellucid.core.store": ("save", "load:read"),
     "pellucid.core.target": ("Class", "Contrast", "Each", "Score", "Top", "Unit"),
@@ -139,7 +144,7 @@ _HOMES = {
     "pellucid.views": ("panel",),
 }
 _HOME = {name.rpartition(":")[2]: (home, name.partition(":")[0]) for home, names in _HOMES.items() for name in names}
-_PARTS = ("images", "regions", "registry", "views", "zoo")
+_PARTS = ("images", "metrics", "regions", "registry", "views", "zoo")
 
 
 def __getattr__(name: str) -> Any:

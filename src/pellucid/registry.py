@@ -10,13 +10,17 @@ from importlib import import_module
 from typing import Any
 
 from pellucid import methods as _methods
+from pellucid import metrics as _metrics
 from pellucid.core.errors import ParameterError, nearest
 from pellucid.core.method import CATALOGUE, About, Explains, Method, is_method
+from pellucid.core.method import parameters as _parameters_of
+from pellucid.core.metric import METRICS, AboutMetric, Measures, Metric, is_metric
 from pellucid.core.site import Site
 from pellucid.core.words import WORDS
 
-for _module in pkgutil.iter_modules(_methods.__path__):
-    import_module(f"{_methods.__name__}.{_module.name}")
+for _home in (_methods, _metrics):
+    for _module in pkgutil.iter_modules(_home.__path__):
+        import_module(f"{_home.__name__}.{_module.name}")
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "sauron": ("v", "gi", "sg", "sgi", "ig", "gb"),
@@ -126,6 +130,88 @@ def make_all(what: Any) -> tuple[Method, ...]:
     return tuple(made)
 
 
+def remade(name: str, params: Mapping[str, Any]) -> Method | None:
+    """A method from what a record keeps of it; None where that is not all of it (a tensor, a function)."""
+    given = {key: _inner(value) for key, value in params.items()}
+    try:
+        made = make(name, {key: value for key, value in given.items() if not isinstance(value, str)})
+        made = type(made)(**{f.name: given.get(f.name, getattr(made, f.name)) for f in fields(made)})  # pyright: ignore
+    except ParameterError:
+        return None
+    return made if _parameters_of(made) == dict(params) else None
+
+
+def _inner(value: Any) -> Any:
+    """A parameter that is a method itself."""
+    if isinstance(value, dict) and "method" in value:
+        return remade(value["method"], {k: v for k, v in value.items() if k != "method"})
+    return value
+
+
+# -- metrics ---------------------------------------------------------------------------------------------------
+
+
+def metrics() -> tuple[str, ...]:
+    """Registry names of all metrics, the built-in ones and those defined since."""
+    return tuple(METRICS)
+
+
+def find_metric(name: str) -> type[Any]:
+    """The class of a metric by registry name or title. Raises ParameterError with the nearest names."""
+    plain = name.strip().lower().replace("-", "_").replace(" ", "_")
+    squeezed = {known.replace("_", ""): known for known in METRICS}
+    titled = {cls.about.title.lower(): known for known, cls in METRICS.items()}
+    known = plain if plain in METRICS else squeezed.get(plain.replace("_", "")) or titled.get(name.strip().lower())
+    if known is None:
+        near = nearest(plain, [*METRICS, *_families()])
+        raise ParameterError(
+            f"no metric {name!r}",
+            f"one of {', '.join(METRICS)}; or a family: {', '.join(_families())}",
+            f"perhaps {near}" if near else "",
+        )
+    return METRICS[known]
+
+
+def make_metric(what: str | type[Any] | Measures, params: Mapping[str, Any] | None = None) -> Metric:
+    """A metric from a name, a class or an instance; params given as text are read by the type of the default."""
+    if isinstance(what, str):
+        return _built(find_metric(what), params or {})
+    if isinstance(what, type) and isinstance(getattr(what, "about", None), AboutMetric):
+        return _built(what, params or {})
+    if not is_metric(what):
+        raise ParameterError(
+            f"{what!r} of type {type(what).__name__} as a metric", "a name, a metric, or a list of them"
+        )
+    if params:
+        cls: type[Any] = type(what)
+        return _built(cls, {**{f.name: getattr(what, f.name) for f in fields(cls)}, **params})
+    return what
+
+
+def make_metrics(what: Any) -> tuple[Metric, ...]:
+    """Several metrics from names, families, classes, instances, or a list of them, in order; names count once."""
+    if isinstance(what, str):
+        listed: tuple[Any, ...] = tuple(part for part in what.split(",") if part.strip())
+    elif isinstance(what, Iterable) and not isinstance(what, type):
+        listed = tuple(what)
+    else:
+        listed = (what,)
+    families = _families()
+    words = (families.get(one.strip().lower(), (one,)) if isinstance(one, str) else (one,) for one in listed)
+    flat = [one for many in words for one in many]
+    made = [make_metric(one) for i, one in enumerate(flat) if not (isinstance(one, str) and one in flat[:i])]
+    if not made:
+        raise ParameterError("an empty list of metrics", "at least one metric", f"for example {metrics()[0]}")
+    return tuple(made)
+
+
+def _families() -> dict[str, tuple[str, ...]]:
+    found: dict[str, list[str]] = {}
+    for name, cls in METRICS.items():
+        found.setdefault(cls.about.family, []).append(name)
+    return {family: tuple(names) for family, names in found.items()}
+
+
 def _group(name: str) -> tuple[str, ...]:
     return GROUPS.get(name.strip().lower(), (name,))
 
@@ -159,7 +245,7 @@ def parameters(what: str | type[Any]) -> tuple[Parameter, ...]:
     return tuple(listed)
 
 
-def _built(cls: type[Any], params: Mapping[str, Any]) -> Method:
+def _built(cls: type[Any], params: Mapping[str, Any]) -> Any:
     known = {f.name: f for f in fields(cls)}
     given: dict[str, Any] = {}
     for name, value in params.items():

@@ -17,16 +17,19 @@ from pellucid.adapters.torch.tokens import Fed
 from pellucid.api.asking import sliced, targets_of, tasks_of
 from pellucid.api.audit import audit
 from pellucid.api.entries import explained, references_of
+from pellucid.api.measuring import inputs_of, measured, subjects_of
 from pellucid.api.progress import Meter, Progress
 from pellucid.api.waves import example_of, how_many, waves_of
 from pellucid.core.cite import bibtex
 from pellucid.core.errors import InputError, ParameterError
 from pellucid.core.explanation import Explanation, Explanations, Passes, cat, show_with
+from pellucid.core.measurements import Measurement, Measurements, join
 from pellucid.core.method import About, Explains, is_method
+from pellucid.core.metric import Measures
 from pellucid.core.plan import Plan
 from pellucid.core.site import AUTO
 from pellucid.core.store import Shelf
-from pellucid.core.target import Asked, Output
+from pellucid.core.target import OUTPUTS, Asked, Output
 from pellucid.engine import run
 from pellucid.engine.rehearsal import Rehearsal
 from pellucid.preprocess import Preprocess, Tokens, is_tokenizer
@@ -211,6 +214,54 @@ def compare(
     return Explanations(tuple(every))
 
 
+METRICS = ("deletion", "insertion")
+
+
+def measure(
+    model: Handle | nn.Module | str,
+    explanations: Explanation | Explanations | Sequence[Explanation],
+    metrics: str | Measures | type[Any] | Iterable[str | Measures | type[Any]] = METRICS,
+    *,
+    inputs: Any = None,
+    masks: Any = None,
+    methods: Any = (),
+    target: Asked = None,
+    output: Output | None = None,
+    progress: Progress | None = None,
+) -> Measurements:
+    """How far can these explanations be trusted? All metrics of all explanations in one call that shares its passes.
+
+    model         the model that was explained
+    explanations  what `explain` gave; a subset will do, of the same inputs
+    metrics       names, families (`faithfulness`, `localisation` ...), classes or instances: Deletion(steps=64)
+    inputs        what was explained, again; None takes the pictures that explanations keep, which are exact for photos
+                  of eight bits. The model must say of them what it said before
+    masks         where the object is, for metrics of localisation: one bool [height, width] per input
+    methods       the instances that were given to `explain`, for metrics that explain again, where a record does not
+                  hold all parameters (tensors, functions)
+    target        what is measured, for targets that are no classes; None takes that of each explanation
+    output        logit, probability, log_probability or margin, for all metrics that are not about the output explained
+    Returns Measurements, by explanation and then by metric; each entry holds all images.
+    Raises InputError where model or inputs are not those that were explained.
+    """
+    handle = as_model(model)
+    chosen = registry.make_metrics(metrics)
+    if output is not None and output not in OUTPUTS:
+        raise ParameterError(f"output={output!r}", f"one of {', '.join(OUTPUTS)}")
+    known = registry.make_all(methods) if methods else ()
+    entries = [explanations] if isinstance(explanations, Explanation) else list(explanations)
+    subjects = subjects_of(handle, entries, chosen, methods=known, masks=masks, target=target)
+    meter = None if progress is None else Meter(progress, len(entries[0]))
+    parts: dict[tuple[int, int], list[Measurement]] = {}
+    for wave in inputs_of(handle, inputs, subjects, chosen):
+        for place, one in measured(handle, wave, chosen, subjects, output, meter):
+            parts.setdefault(place, []).append(one)
+    left = [s for s in subjects if s.done < len(s.e)]
+    if left:
+        raise InputError(f"inputs for {left[0].done} of the {len(left[0].e)} rows of {left[0].e!r}", "all inputs")
+    return Measurements(tuple(join(parts[place]) for place in sorted(parts)))
+
+
 def plan(
     model: Handle | nn.Module | str,
     inputs: Any,
@@ -327,4 +378,4 @@ def _cited(what: Any) -> Iterator[tuple[str, ...]]:
         raise InputError(f"a {type(what).__name__} to cite", "explanations, or methods by name, class or instance")
 
 
-__all__ = ["as_model", "audit", "cite", "compare", "explain", "layers", "load", "plan", "report", "wrap"]
+__all__ = ["as_model", "audit", "cite", "compare", "explain", "layers", "load", "measure", "plan", "report", "wrap"]

@@ -45,6 +45,8 @@ class Chosen:
     """What the user asked for: `Top(1)`, `Class('tabby')`."""
     rank: int = 0
     """Place among the targets of the same call (0 for the first of Top(3))."""
+    pair: tuple[tuple[int, int], ...] = ()
+    """Class numbers of a contrast, the second being the one subtracted; empty for other targets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +192,7 @@ class Explanation:
                 "one name per axis, the first being 'batch'",
             )
         t, p, n = self.target, self.prediction, self.inputs
-        lists = [t.index, t.name, t.score, p.index, p.name, p.probability, n.name, n.notes or n.name]
+        lists = [t.index, t.name, t.score, t.pair or t.name, p.index, p.name, p.probability, n.name, n.notes or n.name]
         lists += [n.tokens or n.name, n.cells or n.name]
         lists += [each for check in self.checks for each in (check.value, check.passed)]
         tensors = [
@@ -220,7 +222,7 @@ class Explanation:
         return replace(
             self,
             values=self.values[row],
-            target=replace(t, index=t.index[row], name=t.name[row], score=t.score[row]),
+            target=replace(t, index=t.index[row], name=t.name[row], score=t.score[row], pair=t.pair[row]),
             prediction=replace(p, index=p.index[row], name=p.name[row], probability=p.probability[row]),
             inputs=n[row],
             checks=tuple(replace(c, value=c.value[row], passed=c.passed[row]) for c in self.checks),
@@ -433,6 +435,7 @@ def cat(parts: Sequence[Explanation]) -> Explanation:
             index=chained(lambda p: p.target.index),
             name=chained(lambda p: p.target.name),
             score=chained(lambda p: p.target.score),
+            pair=chained(lambda p: p.target.pair),
         ),
         prediction=replace(
             first.prediction,

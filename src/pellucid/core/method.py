@@ -103,7 +103,7 @@ def method(
     """
 
     def decorate(cls: M) -> M:
-        cls.__post_init__ = _check
+        cls.__post_init__ = check_fields
         made = dataclass(frozen=True, slots=True, kw_only=True)(cls)
         name = snake(cls.__name__)
         made.about = About(
@@ -126,7 +126,8 @@ def method(
     return decorate
 
 
-def _check(self: Any) -> None:
+def check_fields(self: Any) -> None:
+    """Raises ParameterError for a value that a field does not take."""
     for f in fields(self):
         problem = _problem(getattr(self, f.name), f)
         if problem:

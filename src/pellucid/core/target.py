@@ -252,6 +252,7 @@ class Pick:
             output="activation" if isinstance(self.target, Unit) else self.output,
             asked=repr(self.target),
             rank=self.rank,
+            pair=tuple((i, j) for i, j in zip(index, minus, strict=True) if i is not None and j is not None),
         )
 
 

@@ -73,5 +73,6 @@ WORDS: dict[str, Word] = {
     "antithetic": Word("every random order is followed by its reverse"),
     "order": Word("what a region does with all others (`total`), or alone (`first`)"),
     "grid": Word("random coins along each side of the picture", "coins"),
+    "reduce": Word("channels to one value per place: `sum`, `abs` for magnitudes, `auto` by what the map means"),
     "estimator": Word("how values are made of scores"),
 }

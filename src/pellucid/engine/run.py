@@ -215,8 +215,13 @@ class _Run:
         replies: dict[int, list[Any]] = {
             i: [None if t is None else t.reply() for t in mine] for i, mine in takers.items()
         }
+        known: list[tuple[Ask[Any], tuple[Pick, ...], Explained]] = []
         for ask, i, place in nested:
-            replies[i][place] = self._explained(ask, picks[i])
+            found = next((one for other, mine, one in known if mine is picks[i] and _same_question(ask, other)), None)
+            if found is None:
+                found = self._explained(ask, picks[i])
+                known.append((ask, picks[i], found))
+            replies[i][place] = found
         return {i: tuple(mine) for i, mine in replies.items()}
 
     def _of(self, ask: Ask[Any], picks: tuple[Pick, ...]) -> tuple[Pick, ...]:
@@ -412,6 +417,11 @@ class _Run:
                 f"attribution(values) with shape {wanted} + ...: [target, batch, ...]",
             )
         return value
+
+
+def _same_question(a: Ask[Any], b: Ask[Any]) -> bool:
+    """Whether two questions for explanations have one answer: the same method object, at equal points."""
+    return a.method is b.method and a.fold == b.fold and a.points == b.points
 
 
 def _questions(task: Task, asked: object) -> tuple[Ask[Any], ...]:

@@ -1,0 +1,90 @@
+"""Places of the input: pixels, tokens or columns, whose channels are hidden together; maps are brought to them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pellucid.core.ask import Query
+from pellucid.core.errors import InputError
+from pellucid.core.explanation import CHANNEL, HEIGHT, WIDTH, Kind
+from pellucid.core.metric import Map
+from pellucid.ops.resize import resize
+from pellucid.regions.cells import Cells
+from pellucid.regions.choice import cut
+
+REDUCTIONS = ("auto", "sum", "abs")
+"""Channels to one number per place: their sum, or that of their magnitudes."""
+
+
+def shape(x: Tensor) -> tuple[int, ...]:
+    """The places of one row: (height, width) of pictures, (tokens,) of vectors of tokens, (columns,) of tables."""
+    return tuple(x.shape[2:]) if x.ndim == 4 else tuple(x.shape[1:2])
+
+
+def spread(mask: Tensor, x: Tensor) -> Tensor:
+    """[..., batch, *places] to [..., batch, ...] as rows like x have them: over the channels of every place."""
+    if x.ndim == 4:
+        return mask.unsqueeze(-3)
+    return mask.unsqueeze(-1) if x.ndim == 3 else mask
+
+
+def per_place(e: Map, x: Tensor, reduce: str = "auto") -> Tensor:
+    """A map as one number per place of the input, float64 [batch, *places].
+
+    reduce  `sum` of the channels, `abs` for the sum of their magnitudes, `auto` for magnitudes where the map is a
+            sensitivity, whose sign does not say for or against, and else the sum
+    Maps of layers are brought to the input's size as they are drawn, bilinearly. Raises InputError for maps without
+    places of the input.
+    """
+    values = e.values
+    magnitudes = reduce == "abs" or (reduce == "auto" and e.kind is Kind.SENSITIVITY)
+    values = values.abs() if magnitudes else values
+    if CHANNEL in e.dims:
+        values = values.sum(e.dims.index(CHANNEL))
+    dims, size = tuple(d for d in e.dims[1:] if d != CHANNEL), shape(x)
+    if dims == (HEIGHT, WIDTH) and len(size) == 2:
+        return resize(values, (size[0], size[1]))
+    if tuple(values.shape[1:]) != size:
+        named = " × ".join(f"{d} {n}" for d, n in zip(e.dims[1:], e.values.shape[1:], strict=True))
+        raise InputError(f"a map of {named} for inputs of {size} places", "a map of the input's places")
+    return values
+
+
+def partition(q: Query, regions: Any) -> Tensor | None:
+    """The number of every place's part, int64 [batch, *places] on the CPU; None where every place is its own.
+
+    regions  `pixels`; `grid` for cells of at most 16 × 16; or whatever `pellucid.regions` takes. Rows that are no
+             pictures have parts of their own: each token, each column.
+    """
+    if regions == "pixels" or q.x.ndim != 4:
+        return None
+    if regions == "grid":
+        height, width = q.x.shape[-2:]
+        return Cells(min(16, height), min(16, width))(q.x)
+    return cut(regions, q.pixels().detach()).cpu()
+
+
+def filled(q: Query, fill: Any, usual: str) -> Tensor:
+    """What hidden places show, [batch, ...]; `auto` is the usual one for pictures, and zeros for all other rows."""
+    if isinstance(fill, str) and fill == "auto":
+        return q.baseline(usual if q.x.ndim == 4 else "zero")
+    return q.baseline(fill)
+
+
+def labels_of(x: Tensor, parts: Tensor | None) -> Tensor:
+    """The number of every place's part, [batch, places], also where every place is its own."""
+    if parts is not None:
+        return parts.flatten(1)
+    count = 1
+    for side in shape(x):
+        count *= side
+    return torch.arange(count).expand(len(x), count)
+
+
+def sums(values: Tensor, labels: Tensor) -> Tensor:
+    """Sums of values [batch, places] over parts [batch, places]: [batch, parts]; zero where a row has no such part."""
+    most = int(labels.max()) + 1
+    return values.new_zeros(len(values), most).scatter_add_(1, labels, values)
