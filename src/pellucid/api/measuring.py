@@ -155,9 +155,7 @@ def pictured(handle: Handle, explanations: Sequence[Explanation]) -> Iterator[Wa
             yield Wave(rows, inputs[here], last)
 
 
-def inputs_of(
-    handle: Handle, inputs: Any, subjects: Sequence[Subject], metrics: Sequence[Metric]
-) -> Iterator[Wave]:
+def inputs_of(handle: Handle, inputs: Any, subjects: Sequence[Subject], metrics: Sequence[Metric]) -> Iterator[Wave]:
     """The rows that were explained, in waves."""
     if inputs is None:
         return pictured(handle, [s.e for s in subjects])
