@@ -571,7 +571,7 @@ def test_a_plan_does_not_run_the_model_on_the_photos() -> None:
 
 def test_a_plan_is_printed() -> None:
     text = str(plan(MODEL, PIXELS, "gradient,grad_cam"))
-    assert "plan for 6 image(s): Gradient, Grad-CAM" in text
+    assert "plan for 6 images: Gradient, Grad-CAM" in text
     assert "forward rows     6   (unshared 12)" in text
 
 

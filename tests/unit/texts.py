@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+import pytest
 import torch
 from tests.unit.models import net
 from torch import Tensor, nn
@@ -56,3 +58,25 @@ def encoder() -> Encoder:
     made = net(Encoder())
     assert isinstance(made, Encoder)
     return made
+
+
+def bert(where: Path, labels: Sequence[str] = ("bad", "good"), most: int = 24) -> Path:
+    """A folder with a small BERT that classifies texts and its tokenizer, as `save_pretrained` writes it."""
+    hub, tok = pytest.importorskip("transformers"), pytest.importorskip("tokenizers")
+    raw = tok.Tokenizer(tok.models.WordPiece({w: i for i, w in enumerate([*WORDS, "[UNK]"])}, unk_token="[UNK]"))
+    raw.pre_tokenizer = tok.pre_tokenizers.BertPreTokenizer()
+    raw.post_processor = tok.processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 15)]
+    )
+    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    hub.PreTrainedTokenizerFast(tokenizer_object=raw, **names).save_pretrained(where)
+    config = hub.BertConfig(
+        hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16, vocab_size=17,
+        max_position_embeddings=most,
+    )  # fmt: skip
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {label: i for i, label in enumerate(labels)}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        hub.BertForSequenceClassification(config).eval().save_pretrained(where)
+    return where

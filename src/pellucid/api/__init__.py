@@ -77,10 +77,11 @@ def wrap(
     if preprocess is None:
         made = Preprocess.identity()
     elif isinstance(preprocess, Tokens) or is_tokenizer(preprocess):
-        most = getattr(getattr(module, "config", None), "max_position_embeddings", None)
+        is_module = isinstance(module, nn.Module)  # what is none is refused below
+        most = zoo.places(module) if is_module else None
         made = preprocess if isinstance(preprocess, Tokens) else Tokens.of(preprocess, most)
         name = name or type(module).__name__
-        module = Fed(module, made.pad) if isinstance(module, nn.Module) else module  # what is none is refused below
+        module = Fed(module, made.pad) if is_module else module
     else:
         made = preprocess if isinstance(preprocess, Preprocess) else Preprocess.from_callable(preprocess)
     if not isinstance(module, nn.Module) and callable(module) and not isinstance(made, Tokens):
@@ -90,13 +91,16 @@ def wrap(
 
 
 def load(name: str, *, pretrained: bool = True) -> TorchModel:
-    """A model that can be named: `efficientnet_lite0` (bundled), `timm:…`, `torchvision:…`, `hf:…`.
+    """A model that can be named: `efficientnet_lite0` (bundled), `timm:…`, `torchvision:…`, `hf:…` or `hf:FOLDER`.
+
+    Those of Hugging Face classify images, or texts with their tokenizer; their configuration decides.
 
     pretrained  False takes random weights, where that makes sense
     Raises InputError for an unknown name, a missing package, or weights that are out of reach.
     """
     got = zoo.named(name, pretrained=pretrained)
-    return TorchModel(got.module, got.preprocess, got.labels, name=name)
+    module = Fed(got.module, got.preprocess.pad) if isinstance(got.preprocess, Tokens) else got.module
+    return TorchModel(module, got.preprocess, got.labels, name=name, emits=got.emits)
 
 
 _borrowed: weakref.WeakKeyDictionary[nn.Module, TorchModel] = weakref.WeakKeyDictionary()
@@ -174,11 +178,15 @@ def explain(
     return Explanations(tuple(cat(parts[key]) for key in ordered))
 
 
-def _suited(methods: Any, handle: Handle) -> Any:
-    """The methods asked for; those of nobody's choice suit the model."""
-    if methods is DEFAULT and isinstance(handle, FunctionModel):
+def default(handle: Handle) -> tuple[str, ...]:
+    """The methods of nobody's choice: they suit the model and what it reads."""
+    if isinstance(handle, FunctionModel):
         return FOR_SCORES
-    return FOR_TEXTS if methods is DEFAULT and isinstance(handle.preprocess, Tokens) else methods
+    return FOR_TEXTS if isinstance(handle.preprocess, Tokens) else DEFAULT
+
+
+def _suited(methods: Any, handle: Handle) -> Any:
+    return default(handle) if methods is DEFAULT else methods
 
 
 def compare(
@@ -314,6 +322,7 @@ def plan(
         verification=verification,
         evaluator=evaluator,
         decisions=decisions,
+        what="text" if isinstance(handle.preprocess, Tokens) else "image",
     )
 
 

@@ -113,7 +113,7 @@ def _checks(values: Tensor, std_error: Tensor | None, t: int) -> tuple[Check, ..
             name="degenerate",
             value=tuple(spans),
             passed=tuple(0 < s < float("inf") for s in spans),
-            says="range of the values: zero is an empty map, not finite a broken one",
+            says="range of the values: at zero they say nothing, not finite they are broken",
         )
     ]
     if std_error is not None:

@@ -137,9 +137,21 @@ def _id_waves(handle: Handle, ids: Tensor, copies: int, texts: Sequence[Text]) -
     """Rows of token ids; what is explained of them are their vectors, which are larger."""
     ids = _ordinary(ids)
     step = max(1, _many(ids[0], copies * _vectors(handle)))
+    names = numbered([shorten(one.text, 80, placeholder=" …") for one in texts])
     for start in range(0, len(ids), step):
         x = ids if step >= len(ids) else ids[start : start + step]
-        yield Wave(x, _text_inputs(handle, x, texts[start : start + step], start), start + step >= len(ids))
+        here = slice(start, start + step)
+        yield Wave(x, _text_inputs(handle, x, texts[here], names[here], start), start + step >= len(ids))
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """Names of which no two are the same: those that come again get a number."""
+    seen: dict[str, int] = {}
+    out: list[str] = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        out.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return out
 
 
 def _vectors(handle: Handle) -> int:
@@ -149,21 +161,21 @@ def _vectors(handle: Handle) -> int:
     return max((m.embedding_dim for m in handle.module.modules() if isinstance(m, nn.Embedding)), default=0)
 
 
-def _text_inputs(handle: Handle, ids: Tensor, texts: Sequence[Text], start: int) -> Inputs:
+def _text_inputs(handle: Handle, ids: Tensor, texts: Sequence[Text], names: Sequence[str], start: int) -> Inputs:
     shape, preprocess = tuple(ids.shape[1:]), handle.preprocess
     if texts:
         return Inputs(
-            name=tuple(shorten(one.text, 80, placeholder=" …") for one in texts),
+            name=tuple(names),
             picture=None,
             shape=shape,
             notes=tuple(one.notes for one in texts),
             tokens=tuple(one.pieces for one in texts),
         )
-    names = tuple(f"row {start + i + 1}" for i in range(len(ids)))
+    rows = tuple(f"row {start + i + 1}" for i in range(len(ids)))
     pieces: tuple[tuple[str, ...], ...] = ()
     if isinstance(preprocess, Tokens):
         pieces = tuple(preprocess.pieces(preprocess.unpadded(row)) for row in ids)
-    return Inputs(name=names, picture=None, shape=shape, notes=((),) * len(ids), tokens=pieces)
+    return Inputs(name=rows, picture=None, shape=shape, notes=((),) * len(ids), tokens=pieces)
 
 
 def _ordinary(rows: Tensor) -> Tensor:

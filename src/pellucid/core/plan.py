@@ -15,6 +15,7 @@ class Plan:
     """
 
     images: int
+    """How many photos, rows or texts."""
     methods: tuple[str, ...]
     least: Passes
     most: Passes
@@ -30,6 +31,8 @@ class Plan:
     """Rows run to look at the model and time it."""
     evaluator: str
     decisions: tuple[str, ...]
+    what: str = "image"
+    """What they are, in a word."""
 
     def __str__(self) -> str:
         def span(low: float, high: float, show: str = "{:.0f}") -> str:
@@ -37,7 +40,7 @@ class Plan:
 
         a, b, u = self.least, self.most, self.unshared
         lines = [
-            f"plan for {self.images} image(s): {', '.join(self.methods)}",
+            f"plan for {self.images} {self.what}{'' if self.images == 1 else 's'}: {', '.join(self.methods)}",
             f"  rounds           {span(a.rounds, b.rounds)}",
             f"  forward rows     {span(a.forward, b.forward)}   (unshared {u.forward})",
             f"  backward rows    {span(a.backward, b.backward)}   (unshared {u.backward})",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -31,7 +32,7 @@ class Tokens:
 
     tokenizer  `tokenizer([text])["input_ids"]` gives the ids, `tokenizer.convert_ids_to_tokens(ids)` their pieces
     pad        the id of padding; None where the vocabulary has none
-    longest    most tokens of one text; what is longer is cut by the tokenizer, and the notes say so
+    longest    most tokens of one text; what is longer is cut by the tokenizer, and the notes say what was left out
     """
 
     tokenizer: Any = field(repr=False)
@@ -73,11 +74,17 @@ class Tokens:
         return [self._read(one) for one in listed]
 
     def _read(self, text: str) -> Text:
+        if not text.strip():
+            raise InputError("an empty text", "at least one word")
         ids = [int(i) for i in self.tokenizer([text])["input_ids"][0]]
         notes: tuple[str, ...] = ()
         if self.longest is not None and len(ids) > self.longest:
-            whole, ids = len(ids), self.tokenizer([text], truncation=True, max_length=self.longest)["input_ids"][0]
-            notes = (f"cut to {len(ids)} of {whole} tokens, which is as many as the model takes",)
+            whole, cut = ids, self.tokenizer([text], truncation=True, max_length=self.longest)["input_ids"][0]
+            ids = [int(i) for i in cut]
+            notes = (
+                f"cut to {len(ids)} of {len(whole)} tokens, which is as many as the model takes; left out: "
+                f"‘{shorten(self._spelled(left_out(whole, ids)), 80, placeholder=' …')}’",
+            )
         if not ids:
             raise InputError(f"the text {text[:40]!r} has no tokens", "at least one token")
         return Text(text=text, ids=tuple(ids), pieces=self.pieces(ids), notes=notes)
@@ -85,6 +92,10 @@ class Tokens:
     def pieces(self, ids: Sequence[int]) -> tuple[str, ...]:
         """The piece of text that every id stands for."""
         return tuple(str(piece) for piece in self.tokenizer.convert_ids_to_tokens(list(ids)))
+
+    def _spelled(self, ids: Sequence[int]) -> str:
+        decode = getattr(self.tokenizer, "decode", None)
+        return " ".join(self.pieces(ids)) if decode is None else str(decode(list(ids)))
 
     def rows(self, texts: Sequence[Text]) -> Tensor:
         """int64 [batch, tokens], padded on the right to the longest. Raises InputError where padding is impossible."""
@@ -104,6 +115,12 @@ class Tokens:
         while len(row) > 1 and row[-1] == self.pad:
             row.pop()
         return tuple(row)
+
+
+def left_out(whole: Sequence[int], kept: Sequence[int]) -> list[int]:
+    """The run of ids that was cut out of a text: behind the beginning that both share, before their common end."""
+    start = next((i for i, (a, b) in enumerate(zip(whole, kept, strict=False)) if a != b), len(kept))
+    return list(whole[start : start + len(whole) - len(kept)])
 
 
 def is_tokenizer(what: object) -> bool:

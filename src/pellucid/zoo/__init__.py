@@ -7,10 +7,10 @@ from typing import NamedTuple
 from pellucid.core.errors import InputError, nearest
 from pellucid.zoo.bundled import NAME, bundled, sample_photos
 from pellucid.zoo.labels import imagenet1k
-from pellucid.zoo.named import Named, from_hugging_face, from_timm, from_torchvision
+from pellucid.zoo.named import Named, from_hugging_face, from_timm, from_torchvision, places
 from pellucid.zoo.packages import installed
 
-__all__ = ["Named", "Place", "bundled", "imagenet1k", "named", "names", "sample_photos"]
+__all__ = ["Named", "Place", "bundled", "imagenet1k", "named", "names", "places", "sample_photos"]
 
 
 class Place(NamedTuple):
@@ -34,7 +34,8 @@ _SOURCES = {"timm": from_timm, "torchvision": from_torchvision, "hf": from_huggi
 def named(name: str, *, pretrained: bool = True) -> Named:
     """A model by its name, with its preprocessing and class names.
 
-    name        "efficientnet_lite0", "timm:NAME", "torchvision:NAME", "torchvision:NAME@WEIGHTS" or "hf:OWNER/NAME"
+    name        "efficientnet_lite0", "timm:NAME", "torchvision:NAME", "torchvision:NAME@WEIGHTS" or "hf:OWNER/NAME",
+                also "hf:FOLDER"
     pretrained  False for random weights, which need no download (but "hf:" needs its configuration)
     Errors: InputError for an unknown name, a missing package, or weights that are out of reach.
     """
@@ -60,5 +61,10 @@ def names() -> tuple[Place, ...]:
         Place(NAME, "pellucid[demo]", both, "EfficientNet-Lite0 for ImageNet, arrives by pip"),
         Place("timm:NAME", "timm", installed("timm"), "PyTorch Image Models"),
         Place("torchvision:NAME[@WEIGHTS]", "torchvision", installed("torchvision"), "classifiers of torchvision"),
-        Place("hf:OWNER/NAME", "transformers", installed("transformers"), "image classifiers of the Hugging Face hub"),
+        Place(
+            "hf:OWNER/NAME",
+            "transformers",
+            installed("transformers"),
+            "classifiers of images and of texts, from the Hugging Face hub or a folder (hf:FOLDER)",
+        ),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -10,22 +11,24 @@ import torch
 from torch import nn
 
 from pellucid.core.errors import InputError, nearest
-from pellucid.preprocess import INTERPOLATIONS, Preprocess
+from pellucid.preprocess import INTERPOLATIONS, Preprocess, Tokens
 from pellucid.zoo.labels import imagenet1k
 from pellucid.zoo.packages import need
 
 
 class Named(NamedTuple):
-    """A model with the two things that belong to it.
+    """A model with what belongs to it.
 
     module      in eval mode, on the CPU
-    preprocess  from a photo to its row
+    preprocess  from a photo, or a text, to its row
     labels      the name of each output; None where they are not known
+    emits       what the outputs are, where the model says so; None where it has to be found out
     """
 
     module: nn.Module
-    preprocess: Preprocess
+    preprocess: Preprocess | Tokens
     labels: tuple[str, ...] | None
+    emits: str | None = None
 
 
 def from_timm(name: str, pretrained: bool) -> Named:
@@ -122,23 +125,71 @@ def _side(size: list[int]) -> int | tuple[int, int]:
 
 
 def from_hugging_face(name: str, pretrained: bool) -> Named:
-    """An image classifier from the Hugging Face hub or from a folder, with its processor and its class names.
+    """A classifier of images or texts from the Hugging Face hub or from a folder, with all that belongs to it.
 
     name  "google/vit-base-patch16-224", or the path of a folder written by `save_pretrained`
-    Weights are read from safetensors only; code from the hub is never run.
+    The configuration decides whether pictures or texts are classified. Weights are read from safetensors only; code
+    from the hub is never run.
+    Errors: InputError for models of another task, and for weights without a classifier, which would be random.
     """
     what = f"The model 'hf:{name}'"
     transformers: Any = need("transformers", "hf", what)
-    auto = transformers.AutoModelForImageClassification
+    name = os.path.expanduser(name)
+    if name.startswith((os.sep, ".")) and not os.path.isdir(name):
+        raise InputError(f"{what}: there is no folder {name}", "a folder written by save_pretrained, or OWNER/NAME")
+    config = _made(what, lambda: transformers.AutoConfig.from_pretrained(name, trust_remote_code=False))
+    texts = _reads_texts(transformers, config, what)
+    auto = transformers.AutoModelForSequenceClassification if texts else transformers.AutoModelForImageClassification
 
-    def make() -> nn.Module:
-        if pretrained:
-            return auto.from_pretrained(name, use_safetensors=True, trust_remote_code=False)
-        return auto.from_config(transformers.AutoConfig.from_pretrained(name, trust_remote_code=False))
+    def make() -> tuple[nn.Module, list[str]]:
+        if not pretrained:
+            return auto.from_config(config, trust_remote_code=False), []
+        safe = {"use_safetensors": True, "trust_remote_code": False, "output_loading_info": True}
+        module, info = auto.from_pretrained(name, **safe)
+        return module, sorted(info["missing_keys"])
 
-    module = _made(what, make)
-    processor = _made(what, lambda: transformers.AutoImageProcessor.from_pretrained(name, trust_remote_code=False))
-    return Named(module.eval(), Preprocess.from_callable(processor), _hf_labels(module))
+    module, missing = _made(what, make)
+    if missing:
+        raise InputError(
+            f"{what} comes without weights for {', '.join(missing[:3])}: they would be random",
+            "a model that was trained to classify",
+            "use pretrained=False where random weights are meant",
+        )
+    way = transformers.AutoTokenizer if texts else transformers.AutoImageProcessor
+    own = _made(what, lambda: way.from_pretrained(name, trust_remote_code=False))
+    preprocess = Tokens.of(own, places(module)) if texts else Preprocess.from_callable(own)
+    return Named(module.eval(), preprocess, _hf_labels(module), EMITS.get(str(getattr(config, "problem_type", ""))))
+
+
+EMITS = {"multi_label_classification": "sigmoid_logits", "regression": "values"}
+"""What the outputs are, by the kinds of problem that configurations of Hugging Face name."""
+
+
+def _reads_texts(transformers: Any, config: Any, what: str) -> bool:
+    """Whether a model classifies texts rather than pictures: by the class it was saved from, else by its kind."""
+    saved = [str(name) for name in getattr(config, "architectures", None) or ()]
+    if any("ForSequenceClassification" in name for name in saved):
+        return True
+    if any("ForImageClassification" in name for name in saved):
+        return False
+    pictures = type(config) in transformers.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
+    texts = type(config) in transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+    if pictures == texts:
+        kind = saved[0] if saved else getattr(config, "model_type", type(config).__name__)
+        raise InputError(
+            f"{what} is {kind}",
+            "a classifier of images or of texts",
+            "load it with transformers, and pass it to pellucid.wrap",
+        )
+    return texts
+
+
+def places(module: nn.Module) -> int | None:
+    """Most tokens of one text that a model of texts has places for; None where nothing limits them."""
+    most = getattr(getattr(module, "config", None), "max_position_embeddings", None)
+    tables = [m for n, m in module.named_modules() if n.endswith("position_embeddings") and isinstance(m, nn.Embedding)]
+    taken = max((table.padding_idx + 1 for table in tables if table.padding_idx is not None), default=0)
+    return None if most is None else int(most) - taken  # RoBERTa's places begin behind that of padding
 
 
 def _hf_labels(module: nn.Module) -> tuple[str, ...] | None:
