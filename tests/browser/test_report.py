@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -204,3 +205,29 @@ def test_axe_finds_nothing(browser, report, scheme, view):
         page.get_by_label(view).first.check()
         found = axe.Axe().run(page).response["violations"]
         assert not found, [(v["id"], v["help"], [n["html"][:120] for n in v["nodes"][:3]]) for v in found]
+
+
+def test_texts_are_words_with_colours_and_no_map_is_spoken_of(browser, tmp_path):
+    from tests.unit.texts import Splitter, encoder
+
+    from pellucid.api import explain, wrap
+
+    them = explain(wrap(encoder(), Splitter()), ["a great film", "the film was very bad"], "gradient,lrp", target=2)
+    said: list[str] = []
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto(write_report(them, tmp_path / "texts.html").as_uri())
+    words = page.locator("#photo-1 .map:not([hidden]) .words")
+    assert words.inner_text() == "[CLS] a great film [SEP]"
+    grounds = words.locator("span").evaluate_all("all => all.map((one) => getComputedStyle(one).backgroundColor)")
+    assert len(set(grounds)) > 1 and "rgba(0, 0, 0, 0)" not in grounds
+    assert (
+        page.locator("#photo-1 .ramp").first.evaluate("one => getComputedStyle(one).backgroundImage").startswith("url")
+    )
+    assert page.locator(".slider").count() == 0 and page.locator("img").count() == 0
+    page.get_by_role("tab", name="LRP").first.click()
+    chip = page.locator("#photo-1 .map:not([hidden]) .chip.told")
+    assert re.fullmatch(r"relevance not at the input .+ %", chip.inner_text().strip())
+    assert said == []
+    page.close()

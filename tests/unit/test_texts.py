@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from pellucid.methods.lrp import LRP
 from pellucid.methods.occlusion import Occlusion
 from pellucid.methods.smooth_grad import SmoothGrad
 from pellucid.preprocess import Tokens
+from pellucid.preprocess.tokens import left_out
 
 TEXTS = ["the film was very terrib ##ly good and not bad", "a great film"]
 IDS = torch.tensor([[1, 2, 3, 4, 7, 9, 8, 5, 11, 10, 6, 15], [1, 14, 13, 3, 15, 0, 0, 0, 0, 0, 0, 0]])
@@ -169,7 +171,34 @@ def test_rows_of_ids_are_read_by_the_tokenizer_too() -> None:
 def test_what_is_longer_than_the_model_takes_is_cut_and_said() -> None:
     e = one(Gradient(), texts=["the film " * 10])
     assert e.values.shape[1] == 12
-    assert e.inputs.notes == (("cut to 12 of 22 tokens, which is as many as the model takes",),)
+    ((note,),) = e.inputs.notes
+    assert note.startswith("cut to 12 of 22 tokens, which is as many as the model takes; left out: ")
+    assert note.endswith("‘" + " ".join(["the", "film"] * 5) + "’")
+
+
+@pytest.mark.parametrize(
+    ("whole", "kept", "lost"),
+    [
+        ([1, 5, 6, 7, 8, 2], [1, 5, 6, 2], [7, 8]),  # cut on the right, the end put back
+        ([1, 5, 6, 7, 8, 2], [1, 7, 8, 2], [5, 6]),  # cut on the left
+        ([5, 6, 7], [5, 6], [7]),
+        ([5, 6, 7], [6, 7], [5]),
+    ],
+)
+def test_what_a_cut_left_out(whole: list[int], kept: list[int], lost: list[int]) -> None:
+    assert left_out(whole, kept) == lost
+
+
+@pytest.mark.parametrize("empty", ["", "  \n\t"])
+def test_empty_texts_are_refused(empty: str) -> None:
+    with pytest.raises(InputError, match="an empty text"):
+        explain(handle(), [TEXTS[0], empty], "gradient")
+
+
+def test_texts_that_begin_alike_are_told_apart() -> None:
+    same = " ".join(["film"] * 40)
+    e = one(Gradient(), texts=[TEXTS[1], same, same + " bad", TEXTS[1]])
+    assert len(set(e.inputs.name)) == 4 and e.inputs.name[3] == "a great film (2)"
 
 
 def test_models_without_a_mask_are_fed_with_ids_alone() -> None:
@@ -255,7 +284,10 @@ def test_texts_are_drawn_in_panel_report_and_notebook(tmp_path: Path) -> None:
     assert all(word in svg for word in ("great", "terrib", ">ly<", "[CLS]"))
     assert "pixel" not in svg
     page = report(them, tmp_path / "texts.html").read_text()
-    assert page.count('class="text" src="data:image/png') == 6
+    assert page.count('<p class="words"') == 6 and page.count(">ly</span>") == 3
+    seen = re.sub(r"<[^>]*>", " ", page.partition("<body>")[2].partition('id="methods"')[0]).lower()
+    assert not {"photo", "photos", "picture", "pixel", "map", "maps"} & set(re.findall(r"\w+", seen))
+    assert "text 1 of 2" in seen and "terribly good" in seen
     bundle = them._repr_mimebundle_()
     assert "great</span>" in str(bundle["text/html"]) and "image/png" in bundle
 

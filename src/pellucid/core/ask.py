@@ -282,6 +282,8 @@ class RowCheck:
     passed: Tensor
     limit: float | None = None
     says: str = ""
+    judged: bool = True
+    share: bool = False
 
     def of(self, target: int) -> Check:
         return Check(
@@ -290,6 +292,8 @@ class RowCheck:
             passed=tuple(self.passed[target].tolist()),
             limit=self.limit,
             says=self.says,
+            judged=self.judged,
+            share=self.share,
         )
 
 

@@ -148,7 +148,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One self-check, a value per row. It turns red where `passed` is False."""
+    """One self-check, a value per row. It turns red where `passed` is False; a number to know is not judged at all."""
 
     name: str
     """`completeness`, `degenerate`, `std_error` ..."""
@@ -157,6 +157,10 @@ class Check:
     limit: float | None = None
     says: str = ""
     """One sentence on what is measured, for people."""
+    judged: bool = True
+    """False for a number to know: it is shown without a verdict, and `passed` is True."""
+    share: bool = False
+    """Whether values are shares of one, to be shown in per cent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

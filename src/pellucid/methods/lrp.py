@@ -60,7 +60,7 @@ class LRP:
         asks = [q.grad(where=where) if self.at is None else q.site(self.at, where=where)]
         relevance, score, *more = await together(*asks, q.score(), *(q.site(site, where=where) for site in sites))
         relevance = relevance if self.at is None else relevance[1]
-        check = conservation(relevance, score)
+        check = not_here(relevance, score, "input" if self.at is None else "layer")
         extras = {f"relevance {site}": signal for site, (_, signal) in zip(sites, more, strict=True)}
         if self.start == "one":
             relevance = _of_one(relevance, score)
@@ -68,16 +68,23 @@ class LRP:
         return attribution(relevance, at=self.at, checks=[check], extras=extras)
 
 
-def conservation(relevance: Tensor, score: Tensor) -> RowCheck:
-    """|Σ_i R_i − s| / |s|: what part of the score did not arrive; [target, batch, ...] and [target, batch]."""
+def not_here(relevance: Tensor, score: Tensor, place: str) -> RowCheck:
+    """(s − Σ_i R_i) / s: which share of the score is elsewhere; [target, batch, ...] and [target, batch].
+
+    It is a number to know and not judged: what biases hold is rightly not at the input.
+
+    place  `input` or `layer`, where the relevance was measured
+    """
     total, whole = relevance.double().flatten(2).sum(2), score.double()
-    gap = (total - whole).abs() / whole.abs().clamp_min(torch.finfo(torch.float64).tiny)
+    share = (whole - total) / torch.where(whole == 0, torch.finfo(torch.float64).tiny, whole)
     return RowCheck(
-        name="conservation",
-        value=gap,
-        passed=relevance.flatten(2).isfinite().all(2),
-        says="part of the score that is not found here: biases and constants took it, or stabilisers and rules that do "
-        "not conserve; `pellucid audit` shows where",
+        name=f"relevance_not_at_the_{place}",
+        value=share,
+        passed=torch.ones_like(share, dtype=torch.bool),
+        says="share of the score that biases and constants hold, or that rules and stabilisers add or drop on the way; "
+        "below zero where more arrived than was sent; `pellucid audit` shows where",
+        judged=False,
+        share=True,
     )
 
 

@@ -17,7 +17,7 @@ from pellucid.views.look import Look
 from pellucid.views.palette import Palette
 from pellucid.views.picture import Picture
 from pellucid.views.tokens import tokens
-from pellucid.views.words import number, plain
+from pellucid.views.words import checked, number, plain
 
 INK, QUIET, LINE, TRACK = "#1c2127", "#626c77", "#dfe3e8", "#eceff2"
 BAR, BAR_EXPLAINED = "#b4bec9", "#2f5f8f"
@@ -169,15 +169,7 @@ def framed(photo: Photo) -> list[Mark]:
 
 def chips_of(row: Explanation, note: str) -> list[tuple[str, bool]]:
     """Failed checks (red) and what is odd about the drawing (amber). Clipping is said once, in the legend."""
-    failed = [
-        (
-            f"{c.name.replace('_', ' ')} {number(c.value[0])}"
-            + ("" if c.limit is None else f", limit {number(c.limit)}"),
-            True,
-        )
-        for c in row.checks
-        if not c.passed[0]
-    ]
+    failed = [(f"{c.name.replace('_', ' ')} {checked(c)}", True) for c in row.checks if not c.passed[0]]
     odd = [(part, False) for part in note.split("; ") if part and not part.startswith("clipped at the")]
     return failed + odd
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from pellucid.core.explanation import Explanation
+from pellucid.core.explanation import TOKEN, Explanation
 from pellucid.views.drawing import draw
 from pellucid.views.grid import variants
 from pellucid.views.look import Look
+from pellucid.views.tokens import tokens
 from pellucid.views.write import make_folder, refuse_existing, safe_name, unlike, write_bytes
 
 
@@ -31,7 +32,11 @@ def save_maps(
     refuse_existing(paths, overwrite)
     make_folder(Path(folder))
     rows = (row for e in them for row in e)
-    return [write_bytes(path, draw(row, look)[0].png(), overwrite) for path, row in zip(paths, rows, strict=True)]
+    return [write_bytes(path, _png(row, look), overwrite) for path, row in zip(paths, rows, strict=True)]
+
+
+def _png(row: Explanation, look: Look | str | None) -> bytes:
+    return (tokens(row, look) if TOKEN in row.dims else draw(row, look))[0].png()
 
 
 def map_names(explanations: Iterable[Explanation]) -> list[str]:

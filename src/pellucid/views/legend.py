@@ -12,7 +12,7 @@ from pellucid.views.grid import Cell
 from pellucid.views.letters import wrap
 from pellucid.views.look import Look
 from pellucid.views.palette import palette
-from pellucid.views.words import number
+from pellucid.views.words import number, plural, what
 
 _SWATCH, _LEAD = 64, 17
 
@@ -70,7 +70,8 @@ def legend_marks(
     for (kind, chosen, text), names in methods.items():
         marks.append(Photo(x=x, y=y + 3, width=_SWATCH, height=7, rgb=strip(palette(chosen.palette), chosen)))
         y = _lines(marks, sentence(kind, chosen, names, text), x + _SWATCH + 14, y, min(room - _SWATCH - 14, 1100)) + 5
-    more = f"{left_out} more image{'s are' if left_out > 1 else ' is'} not shown." if left_out else ""
+    noun = what(cell.row for cell in cells).replace("photo", "image")
+    more = f"{plural(left_out, f'more {noun}')} {'are' if left_out > 1 else 'is'} not shown." if left_out else ""
     tail = " ".join(part for part in (_SHARED.get(share, ""), more) if part)
     if tail:
         _lines(marks, tail, x, y + 4, room)

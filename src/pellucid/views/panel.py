@@ -15,7 +15,7 @@ from pellucid.views.grid import Cell, Columns, Group, Row, arrange
 from pellucid.views.legend import legend_marks
 from pellucid.views.letters import fit, lacks, width
 from pellucid.views.look import Look
-from pellucid.views.words import plain
+from pellucid.views.words import plain, what
 
 Share = Literal["none", "row", "method", "all"]
 
@@ -158,11 +158,16 @@ def _alt(cells: Sequence[Cell], left_out: int) -> str:
         each = list(dict.fromkeys(map(plain, names)))
         return ", ".join(each[:6]) + (f" and {len(each) - 6} more" if len(each) > 6 else "")
 
+    noun = what(cell.row for cell in cells)
     red = sum(not ok for cell in cells for check in cell.row.checks for ok in check.passed)
     return (
-        f"{len(cells)} maps. Images: {few(c.row.inputs.name[0] for c in cells)}"
+        f"{len(cells)} {'coloured texts' if noun == 'text' else 'maps'}. {_NAMED[noun]}: "
+        + few(c.row.inputs.name[0] for c in cells)
         + (f" ({left_out} more are not shown)" if left_out else "")
         + f". Models: {few(c.row.record.model.name for c in cells)}. Methods: {few(c.method for c in cells)}. "
         + f"Explained: {few(c.row.target.name[0] for c in cells)}. "
         + (f"{red} failed checks." if red else "No failed checks.")
     )
+
+
+_NAMED = {"photo": "Images", "text": "Texts", "input": "Inputs"}

@@ -51,7 +51,7 @@ class Coloured:
         """Spans that keep their colours wherever they are put; needs no style sheet and no script."""
         spans = "".join(
             f'{"" if piece.glued or not place else " "}<span style="background:#{r:02x}{g:02x}{b:02x};'
-            f'color:{_ink((r, g, b))};padding:1px 2px;border-radius:2px">{escape(plain(piece.text))}</span>'
+            f'color:{ink((r, g, b))};padding:1px 2px;border-radius:2px">{escape(plain(piece.text))}</span>'
             for place, (piece, (r, g, b)) in enumerate(zip(self.pieces, self.colours, strict=True))
         )
         return f'<span role="img" aria-label="{escape(self.drawn.alt)}" style="line-height:1.9">{spans}</span>'
@@ -68,7 +68,7 @@ class Coloured:
                 at, y = x, y + LINE
             ground = "#{:02x}{:02x}{:02x}".format(*colour)
             out.append(Box(x=at, y=y, width=wide, height=LINE - 4, colour=ground))
-            out.append(Text(x=at + PAD, y=y + 13, text=text, size=SIZE, colour=_ink(colour)))
+            out.append(Text(x=at + PAD, y=y + 13, text=text, size=SIZE, colour=ink(colour)))
             at += wide
         return out
 
@@ -141,7 +141,7 @@ def _piece(name: str, marked: bool, first: bool) -> Piece:
     return Piece(text=bare.replace("Ċ", "⏎") or "␣", glued=marked and not begins and not special and not first)
 
 
-def _ink(ground: tuple[int, int, int]) -> str:
+def ink(ground: tuple[int, int, int]) -> str:
     """Letters that can be read on a ground: dark on light, light on dark."""
     red, green, blue = ((c / 255) ** 2.2 for c in ground)
     return DARK if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 else LIGHT

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections.abc import Iterable
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from pellucid.core.explanation import CHANNEL, HEIGHT, TOKEN, WIDTH, Explanation, Kind
+from pellucid.core.explanation import CHANNEL, HEIGHT, TOKEN, WIDTH, Check, Explanation, Kind
 
 _ROWS = ("upper", "middle", "lower")
 _COLUMNS = ("left", "centre", "right")
@@ -37,8 +39,36 @@ def plain(text: str) -> str:
 
 
 def percent(share: float) -> str:
-    """A share as whole per cent, `< 1 %` where rounding would say nothing."""
-    return "< 1 %" if 0 < share < 0.005 else f"{round(100 * share)} %"
+    """A share as whole per cent, `< 1 %` where rounding would say nothing, `over 1000 %` where more would."""
+    if not math.isfinite(share):
+        return number(share)
+    if abs(share) > 10:
+        return "over 1000 %" if share > 0 else "below −1000 %"
+    if 0 < abs(share) < 0.005:
+        return "< 1 %" if share > 0 else "> −1 %"
+    return f"{round(100 * share)} %".replace("-", "−")
+
+
+def checked(check: Check, row: int = 0) -> str:
+    """A check's number as people read it: in per cent where it is a share, with its limit where it has one."""
+    shown = percent if check.share else number
+    return shown(check.value[row]) + ("" if check.limit is None else f", limit {shown(check.limit)}")
+
+
+def is_text(e: Explanation) -> bool:
+    """Whether tokens of texts were explained."""
+    return bool(e.inputs.tokens) or TOKEN in e.dims
+
+
+def what(explanations: Iterable[Explanation]) -> Literal["photo", "text", "input"]:
+    """What was explained, in a word; `input` where photos stand beside texts."""
+    kinds = {is_text(e) for e in explanations}
+    return "input" if len(kinds) > 1 else "text" if True in kinds else "photo"
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 photo`, `2 photos`."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
 def strength(row: Explanation) -> str:
@@ -78,14 +108,22 @@ def _says(row: Explanation) -> str:
     return f"{percent(share)} of the mass lies in the {where}; strongest at {_peak(row, mass)}.{_against(row, values)}"
 
 
-def _text_says(row: Explanation) -> str:
-    """The three tokens with the largest numbers, vectors being summed (contributions) or measured by their length."""
+def per_token(row: Explanation) -> tuple[tuple[str, ...], Tensor]:
+    """The tokens of a single row as their vocabulary writes them, and one number for each, in float64.
+
+    Vectors are summed, or where they are slopes measured by their length. Tokens nobody knows are counted from 1.
+    """
     values = row.values[0].detach().to("cpu", torch.float64)
     if CHANNEL in row.dims:
         axis = row.dims.index(CHANNEL) - 1
         values = values.norm(dim=axis) if row.kind is Kind.SENSITIVITY else values.sum(axis)
     known = row.inputs.tokens[0] if row.inputs.tokens else tuple(str(i + 1) for i in range(len(values)))
-    values = values[: len(known)]
+    return known, values[: len(known)]
+
+
+def _text_says(row: Explanation) -> str:
+    """The three tokens with the largest numbers."""
+    known, values = per_token(row)
     if not bool(values.isfinite().all()):
         return "some tokens have values that are not finite."
     if float(values.min()) == float(values.max()):

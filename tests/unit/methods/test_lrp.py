@@ -75,16 +75,16 @@ def test_what_starts_with_one_is_the_share_of_the_score() -> None:
     close(share.extras["relevance conv1"] * score, whole.extras["relevance conv1"])
 
 
-def test_conservation_is_told() -> None:
-    check = one(LRP(composite="zero"), model=PLAIN).check("conservation")
-    assert check is not None
-    assert max(check.value) < 1e-9
-    with_biases = one(LRP(composite="zero")).check("conservation")
-    assert with_biases is not None
+def test_what_is_not_at_the_input_is_told_and_not_judged() -> None:
+    check = one(LRP(composite="zero"), model=PLAIN).check("relevance_not_at_the_input")
+    assert check is not None and not check.judged and check.share
+    assert max(map(abs, check.value)) < 1e-9
     e = one(LRP(composite="zero"))
+    with_biases = e.check("relevance_not_at_the_input")
+    assert with_biases is not None
     score = NET(X)[:, 1].detach()
-    wanted = (e.values.flatten(1).sum(1) - score).abs() / score.abs()
-    close(torch.tensor(with_biases.value, dtype=torch.float64), wanted)
+    close(torch.tensor(with_biases.value, dtype=torch.float64), 1 - e.values.flatten(1).sum(1) / score)
+    assert one(LRP(composite="zero", at="conv1")).check("relevance_not_at_the_layer") is not None
 
 
 def test_numbers_reach_the_rules() -> None:

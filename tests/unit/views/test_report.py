@@ -201,6 +201,16 @@ def test_chips_say_their_state(value, passed, limit, word):
     assert chip.mark == {"failed": "failed", "passed": "passed"}.get(word, "near")
 
 
+def test_numbers_to_know_have_no_verdict_and_shares_are_in_per_cent() -> None:
+    known = Check(name="not_here", value=(1.07,), passed=(True,), says="elsewhere", judged=False, share=True)
+    chip = check_chip(known)
+    assert (chip.mark, chip.word, chip.text) == ("told", "", "not here 107 %")
+    page = render([planted(wave(), checks=(known,)), planted(wave(), checks=(replace(known, value=(-0.2,)),))])
+    assert "not here</strong>, from −20 % to 107 %: elsewhere" in page
+    assert facts([planted(wave(), checks=(known,))], 32).maps[0][2].state.mark == "passed"
+    assert '"passed":null' in page
+
+
 def test_failed_checks_stand_at_the_top_and_link_to_their_maps():
     bad = Check(name="completeness", value=(0.7,), passed=(False,), limit=0.05, says="what is missing")
     page = render(planted(wave(), checks=(bad,)))

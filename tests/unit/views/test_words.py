@@ -44,6 +44,9 @@ def test_numbers_keep_three_digits(value):
 
 def test_shares():
     assert [percent(p) for p in (0.0, 0.004, 0.624, 1.0)] == ["0 %", "< 1 %", "62 %", "100 %"]
+    odd = (-0.4, -0.001, 3.2, 11.0, -11.0, float("nan"))
+    shown = ["−40 %", "> −1 %", "320 %", "over 1000 %", "below −1000 %", "not a number"]
+    assert [percent(p) for p in odd] == shown
 
 
 def test_the_sentence():

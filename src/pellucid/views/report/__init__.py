@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from datetime import date as Date
 from pathlib import Path
 
+from PIL import Image
+
 from pellucid.core.cite import references
 from pellucid.core.errors import InputError
 from pellucid.core.explanation import Explanation
 from pellucid.views.palette import palette
+from pellucid.views.picture import png_bytes
 from pellucid.views.report.call import call
 from pellucid.views.report.facts import Facts, Map, facts
 from pellucid.views.report.layers import photo_jpeg, strip, veil
 from pellucid.views.report.markup import asset, filled, uri
+from pellucid.views.words import is_text
 from pellucid.views.write import refuse_existing, write_bytes
 
 BUDGET = 15_000_000
@@ -33,7 +37,7 @@ def write_report(
 ) -> Path:
     """Write a report into one file; gives its path.
 
-    title      heading of the report; None names the photos.
+    title      heading of the report; None names the photos or texts.
     date       as it is to be printed; None is today.
     overwrite  whether a file of that name may be replaced.
     Raises FileExists before anything is drawn, InputError where there is nothing to show or no such folder.
@@ -78,13 +82,12 @@ class Pictures:
     photo: Mapping[str, str]
     layer: Mapping[str, str]
     thumbnail: Mapping[str, str]
-    text: Mapping[str, str]
     style: str
 
     @property
     def bytes(self) -> int:
         """Size of everything in the page."""
-        pictures = (self.photo, self.layer, self.thumbnail, self.text)
+        pictures = (self.photo, self.layer, self.thumbnail)
         return len(self.style) + sum(len(u) for each in pictures for u in each.values())
 
 
@@ -117,9 +120,9 @@ def _pictures(page: Facts, side: int) -> Pictures:
         photo=photo,
         layer={name: uri(drawn.png()) for name, drawn in layers.items()},
         thumbnail={name: uri(drawn.thumbnail(pixels[name])) for name, drawn in layers.items()},
-        text={m.id: uri(m.text.png(across=max(side, 320))) for _, _, m in page.maps if m.text is not None},
         style="".join(f'.{name}{{--photo:url("{address}")}}' for name, address in photo.items())
-        + "".join(_palette_style(name) for name in palettes),
+        + "".join(_palette_style(name) for name in palettes)
+        + _text_style([m for _, _, m in page.maps]),
     )
 
 
@@ -127,6 +130,18 @@ def _palette_style(name: str) -> str:
     red, green, blue = veil(name).ground
     known = palette(name).name
     return f'.on-{known}{{--ground:rgb({red} {green} {blue});--strip:url("{uri(strip(name))}")}}'
+
+
+def _text_style(maps: Sequence[Map]) -> str:
+    """The colours of all tokens, and the palettes below them, each once: a page may not style its elements singly."""
+    grounds = {t.style: f".{t.style}{{background:{t.ground};color:{t.ink}}}" for m in maps for t in m.text}
+    ramps = {m.ramp for m in maps if m.ramp}
+    return "".join([grounds[key] for key in sorted(grounds)] + [_ramp_style(name) for name in sorted(ramps)])
+
+
+def _ramp_style(name: str) -> str:
+    whole = palette(name)
+    return f'.ramp-{whole.name}{{--ramp:url("{uri(png_bytes(Image.fromarray(whole.table[None].numpy())))}")}}'
 
 
 def _data(page: Facts) -> dict[str, object]:
@@ -144,7 +159,7 @@ def _data(page: Facts) -> dict[str, object]:
 def _map_data(photo: str, model: str, m: Map) -> dict[str, object]:
     row = m.row
     return {
-        "photo": photo,
+        "text" if is_text(row) else "photo": photo,
         "model": model or row.record.model.name,
         "method": row.record.method,
         "params": dict(row.record.params),
@@ -154,11 +169,15 @@ def _map_data(photo: str, model: str, m: Map) -> dict[str, object]:
         "kind": row.kind.value,
         "palette": None if m.layer is None else m.layer.palette,
         "scale": None if m.layer is None else list(m.layer.drawn.scale),
-        "checks": [{"name": c.name, "value": c.value[0], "passed": c.passed[0], "limit": c.limit} for c in row.checks],
+        **({"tokens": [[t.text, t.value] for t in m.text]} if m.text else {}),
+        "checks": [
+            {"name": c.name, "value": c.value[0], "passed": c.passed[0] if c.judged else None, "limit": c.limit}
+            for c in row.checks
+        ],
         "alt": m.alt,
     }
 
 
 def _title(page: Facts) -> str:
-    names = [p.name for p in page.photos]
+    names = [f"‘{p.name}’" if p.words else p.name for p in page.photos]
     return "Explanations of " + (" and ".join(names) if len(names) <= 2 else f"{names[0]} and {len(names) - 1} more")

@@ -9,6 +9,7 @@ from dataclasses import fields
 
 from pellucid.core.explanation import Explanation
 from pellucid.core.method import CATALOGUE, jsonable
+from pellucid.views.words import what
 
 _TARGETS = ("Top", "Class", "Each", "Contrast", "Unit")
 _LOADABLE = re.compile(r"efficientnet_lite0|(timm|torchvision|hf|keras|onnx):[\w./-]+")
@@ -30,7 +31,9 @@ def _explain(group: Sequence[Explanation]) -> list[str]:
     model = group[0].record.model
     load = f"pellucid.load({model.name!r})" if _LOADABLE.fullmatch(model.name) else "..."
     methods = list(dict.fromkeys(made(e.record.method, e.record.params) for e in group))
-    photos = list(dict.fromkeys(name for e in group for name in e.inputs.name))
+    inputs = list(dict.fromkeys(name for e in group for name in e.inputs.name))
+    said = {"photo": "the photos' paths", "text": "the texts", "input": "the inputs"}[what(group)]
+    said += ", in full" if what(group) == "text" and any(name.endswith(" …") for name in inputs) else ""
     targets = list(dict.fromkeys(asked(e) for e in group))
     written = targets[0] if len(targets) == 1 else f"[{', '.join(targets)}]"
     outputs = {e.target.output for e in group}
@@ -38,7 +41,7 @@ def _explain(group: Sequence[Explanation]) -> list[str]:
         f"model = {load}  # {_word(model.name)}, fingerprint {_word(model.fingerprint)}",
         "explanations = pellucid.explain(",
         "    model,",
-        f"    [{', '.join(map(repr, photos[:20]))}{', ...' if len(photos) > 20 else ''}],  # the photos' paths",
+        f"    [{', '.join(map(repr, inputs[:20]))}{', ...' if len(inputs) > 20 else ''}],  # {said}",
         "    [",
         *(f"        {method}," for method in methods),
         "    ],",

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from pellucid.core.explanation import TOKEN, Explanation, Kind
+from pellucid.core.explanation import TOKEN, Check, Explanation, Kind
 from pellucid.core.method import CATALOGUE, jsonable
 from pellucid.core.words import WORDS
 from pellucid.views.drawing import look_of
 from pellucid.views.legend import MEANING, MEANING_IN_TEXT, sentence
+from pellucid.views.words import number, percent
 
 UNKNOWN = "Its equation is not shown: this method was not loaded when the report was written."
 
@@ -31,20 +32,27 @@ LIMITS = {
     Kind.SENSITIVITY: "It shows what a small change would do, not what the score rests on: where the model is "
     "saturated, evidence has no slope and stays dark. The numbers do not add up to the score.",
     Kind.CONTRIBUTION: "A share is always a share compared with something absent. Another baseline or fill is another "
-    "question and may give another map.",
+    "question and may give another answer.",
     Kind.CAM: "The map lives on the coarse grid of one inner layer and is drawn larger by interpolation: its edges are "
     "not the edges of objects, and other layers may say something else.",
     Kind.SPREAD: "It shows where the answer is unsteady, without a sign: neither for nor against the class.",
 }
 """What the numbers of a kind cannot say."""
 
+LIMITS_IN_TEXT = {
+    **LIMITS,
+    Kind.CAM: "Inside the model tokens mix: a number that stands at a token need not be about that token alone, and "
+    "other layers may say something else.",
+}
+"""The same of texts."""
+
 AXIOMS = {
-    "linear": "linear: explaining a weighted sum of scores gives the same weighted sum of maps",
+    "linear": "linear: explaining a weighted sum of scores gives the same weighted sum of answers",
     "completeness": "completeness: the values add up to the difference of scores, up to the gap in the check",
     "conservation": "conservation: relevance is neither made nor lost on its way back",
     "dummy": "dummy: what the score does not depend on gets zero",
     "symmetry": "symmetry: inputs that play the same part get the same value",
-    "implementation_invariance": "implementation invariance: equal functions get equal maps, however they are written",
+    "implementation_invariance": "implementation invariance: equal functions get equal answers, however written",
     "efficiency": "efficiency: the values add up to the score, exactly",
 }
 """Properties that a method declares and that are tested, in words."""
@@ -104,7 +112,7 @@ def card(number: int, variant: str, uses: Sequence[Explanation]) -> Card:
         equation=pieces(equation),
         source=source,
         remarks=doc.remarks,
-        limits=(LIMITS[e.kind],),
+        limits=((LIMITS_IN_TEXT if TOKEN in e.dims else LIMITS)[e.kind],),
         keeps=() if about is None else tuple(AXIOMS.get(str(k), str(k).replace("_", " ")) for k in sorted(about.keeps)),
         settings=tuple(_setting(e.record.method, name, value, doc.lines) for name, value in e.record.params.items()),
         checks=_checks(uses),
@@ -209,11 +217,19 @@ def written(value: object) -> str:
 
 
 def _checks(uses: Sequence[Explanation]) -> tuple[tuple[str, str, str], ...]:
-    """Name, how often it passed, and what it measures."""
-    passed: dict[str, list[bool]] = {}
-    says: dict[str, str] = {}
+    """Name, how often it passed or between which numbers it lies, and what it measures."""
+    found: dict[str, list[Check]] = {}
     for e in uses:
         for check in e.checks:
-            passed.setdefault(check.name, []).extend(check.passed)
-            says[check.name] = check.says
-    return tuple((check_title(name), f"passed {sum(each)} of {len(each)}", says[name]) for name, each in passed.items())
+            found.setdefault(check.name, []).append(check)
+    return tuple((check_title(name), _outcome(each), each[-1].says) for name, each in found.items())
+
+
+def _outcome(checks: Sequence[Check]) -> str:
+    passed = [ok for check in checks for ok in check.passed]
+    if checks[0].judged:
+        return f"passed {sum(passed)} of {len(passed)}"
+    shown = percent if checks[0].share else number
+    values = [value for check in checks for value in check.value]
+    ends = [shown(min(values)), shown(max(values))]
+    return ends[0] if ends[0] == ends[1] else f"from {ends[0]} to {ends[1]}"

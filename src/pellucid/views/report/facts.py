@@ -1,4 +1,4 @@
-"""What the page says, as frozen values without any HTML: photos, questions, maps, checks."""
+"""What the page says, as frozen values without any HTML: photos or texts, questions, maps, checks."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pellucid.core.explanation import CHANNEL, HEIGHT, TOKEN, WIDTH, Check, Expl
 from pellucid.views.grid import variants
 from pellucid.views.report.cards import KINDS, Card, card, check_title, colours_of
 from pellucid.views.report.layers import Layer, layer
-from pellucid.views.tokens import Coloured, tokens
-from pellucid.views.words import describe, number, percent, strength
+from pellucid.views.tokens import Coloured, ink, read, tokens
+from pellucid.views.words import checked, describe, number, per_token, percent, plural, strength, what
 
-Mark = Literal["passed", "near", "failed"]
+Mark = Literal["passed", "near", "failed", "told"]
 
 _NEAR = 0.1
 """A passed check whose value is within this fraction of its limit is amber."""
@@ -23,7 +23,7 @@ _NEAR = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chip:
-    """A check or a remark: its state in a word, never in a colour alone."""
+    """A check or a remark: its state in a word, never in a colour alone; a number without a verdict has none."""
 
     mark: Mark
     word: str
@@ -42,8 +42,24 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """One token as it is read: whether it goes on with the word before it, its colours as `#rrggbb`, its number."""
+
+    text: str
+    glued: bool
+    ground: str
+    ink: str
+    value: str
+
+    @property
+    def style(self) -> str:
+        """The name of its colours on the page."""
+        return f"g{self.ground[1:]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Map:
-    """One map with all that stands beside it."""
+    """One map, or coloured text, with all that stands beside it."""
 
     id: str
     card: str
@@ -51,7 +67,9 @@ class Map:
     kind: str
     colours: str
     layer: Layer | None
-    text: Coloured | None
+    text: tuple[Token, ...]
+    ramp: str
+    """The palette of a text; empty for maps."""
     alt: str
     low: str
     high: str
@@ -63,13 +81,14 @@ class Map:
     @property
     def state(self) -> Chip:
         """The worst chip."""
-        order = {"failed": 0, "near": 1, "passed": 2}
-        return min(self.chips, key=lambda c: order[c.mark]) if self.chips else Chip(mark="passed", word="", text="")
+        order = {"failed": 0, "near": 1, "passed": 2, "told": 3}
+        judged = [c for c in self.chips if c.mark != "told"]
+        return min(judged, key=lambda c: order[c.mark]) if judged else Chip(mark="passed", word="", text="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """Why this output, of this model, for this photo: one map per method."""
+    """Why this output, of this model, for this photo or text: one map per method."""
 
     id: str
     target: str
@@ -80,10 +99,12 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhotoPage:
-    """A photo with its predictions (per model) and the questions asked about it."""
+    """A photo, or a text, with its predictions (per model) and the questions asked about it."""
 
     id: str
     name: str
+    words: str
+    """The text as the model's tokens spell it; empty for photos."""
     notes: tuple[str, ...]
     pixels: Tensor | None
     size: tuple[int, ...]
@@ -108,6 +129,7 @@ class Facts:
     models: tuple[ModelCard, ...]
     cards: tuple[Card, ...]
     work: tuple[Work, ...]
+    what: Literal["photo", "text", "input"]
 
     @property
     def maps(self) -> tuple[tuple[PhotoPage, Question, Map], ...]:
@@ -142,6 +164,7 @@ def facts(explanations: Sequence[Explanation], side: int) -> Facts:
         models=tuple({_identity(e): e.record.model for e in explanations}.values()),
         cards=tuple(cards.values()),
         work=_work(explanations),
+        what=what(explanations),
     )
 
 
@@ -175,6 +198,7 @@ def _photo(name: str, entries: list[_Entry], side: int) -> PhotoPage:
     return PhotoPage(
         id=name,
         name=first.name[0],
+        words=_words(entries[0].row),
         notes=first.notes[0] if first.notes else (),
         pixels=None if first.picture is None else first.picture[0].cpu(),
         size=first.shape,
@@ -183,6 +207,13 @@ def _photo(name: str, entries: list[_Entry], side: int) -> PhotoPage:
             for members in _split(entries, lambda e: _identity(e.row))
         ),
         questions=tuple(_question(f"{name}-q{i}", members, several, side) for i, members in enumerate(questions, 1)),
+    )
+
+
+def _words(row: Explanation) -> str:
+    """What the model read, put together again from its tokens; empty where nobody knows them."""
+    return "".join(
+        ("" if p.glued or not i else " ") + p.text for i, p in enumerate(read(next(iter(row.inputs.tokens), ())))
     )
 
 
@@ -214,7 +245,9 @@ def _map(name: str, entry: _Entry, side: int) -> Map:
     row = entry.row
     drawn = layer(row, side) if _is_map(row) else None
     text = tokens(row)[0] if TOKEN in row.dims else None
-    low, high = (0.0, 0.0) if drawn is None else drawn.drawn.scale
+    picture = drawn.drawn if drawn is not None else text.drawn if text is not None else None
+    low, high = (0.0, 0.0) if picture is None else picture.scale
+    note = "" if picture is None else picture.note
     return Map(
         id=name,
         card=entry.card,
@@ -222,14 +255,23 @@ def _map(name: str, entry: _Entry, side: int) -> Map:
         kind=KINDS[row.kind],
         colours=colours_of(row),
         layer=drawn,
-        text=text,
+        text=() if text is None else _tokens(row, text),
+        ramp="" if text is None else text.drawn.palette.name,
         alt=describe(row),
         low=number(low),
         high=number(high),
         centred=low == -high and low != high,
-        chips=_chips(row, "" if drawn is None else drawn.drawn.note),
-        facts=tuple(_told(row, "" if drawn is None else drawn.drawn.note)),
+        chips=_chips(row, note),
+        facts=tuple(_told(row, note)),
         row=row,
+    )
+
+
+def _tokens(row: Explanation, text: Coloured) -> tuple[Token, ...]:
+    numbers = per_token(row)[1].tolist()
+    return tuple(
+        Token(text=piece.text, glued=piece.glued, ground="#{:02x}{:02x}{:02x}".format(*c), ink=ink(c), value=number(n))
+        for piece, c, n in zip(text.pieces, text.colours, numbers, strict=True)
     )
 
 
@@ -246,14 +288,19 @@ def _chips(row: Explanation, note: str) -> tuple[Chip, ...]:
 
 
 def check_chip(check: Check) -> Chip:
-    """The first row of a check: red if it failed, amber if it passed close to its limit, else green."""
+    """The first row of a check: red if it failed, amber if it passed close to its limit, else green.
+
+    A number that is not judged has no colour and no word.
+    """
     value, passed, limit = check.value[0], check.passed[0], check.limit
+    text = f"{check_title(check.name)} {checked(check)}"
+    if not check.judged:
+        return Chip(mark="told", word="", text=text, says=check.says)
     near = passed and limit is not None and abs(value - limit) <= _NEAR * abs(limit)
-    text = f"{check_title(check.name)} {number(value)}"
     return Chip(
         mark="failed" if not passed else "near" if near else "passed",
         word="failed" if not passed else "close to its limit" if near else "passed",
-        text=text if limit is None else f"{text}, limit {number(limit)}",
+        text=text,
         says=check.says,
     )
 
@@ -292,7 +339,7 @@ def _work(explanations: Sequence[Explanation]) -> tuple[Work, ...]:
             rows=(
                 ("Forward passes", f"{record.passes.forward} rows"),
                 ("Backward passes", f"{record.passes.backward} rows"),
-                ("Model calls", f"{record.passes.calls} in {_plural(record.passes.rounds, 'round')}"),
+                ("Model calls", f"{record.passes.calls} in {plural(record.passes.rounds, 'round')}"),
                 ("To look and verify", f"{record.passes.verification} rows"),
                 ("Computed again", f"{record.passes.retried} rows"),
                 ("Behind an edited layer", f"{record.passes.tails} rows"),
@@ -303,7 +350,3 @@ def _work(explanations: Sequence[Explanation]) -> tuple[Work, ...]:
         )
         for record, records in ((records[0], records) for records in calls.values())
     )
-
-
-def _plural(count: int, what: str) -> str:
-    return f"{count} {what}" + ("" if count == 1 else "s")
