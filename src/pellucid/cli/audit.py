@@ -31,10 +31,11 @@ EXAMPLES = (
 def command(talk: Talk, request: Request, limit: int) -> None:
     """Tell which rule served which operator, and what got lost.
 
-    For one photo, one target and one method with rules; LRP if none is named. Where relevance is distributed, every
-    operator's sums of what came in, went out, and stayed at biases and constants are listed, the worst leaks first.
+    For one photo or text, one target and one method with rules; LRP if none is named. Where relevance is distributed,
+    every operator's sums of what came in, went out, and stayed at biases and constants are listed, the worst leaks
+    first.
     """
-    job = look_up(replace(request, methods=request.methods or ("lrp",)))
+    job = look_up(replace(request, methods=request.methods or ("lrp",)), talk)
     if len(job.models) != 1 or len(job.methods) != 1:
         raise click.UsageError("an audit is of one model and one method.")
     import pellucid
@@ -42,7 +43,7 @@ def command(talk: Talk, request: Request, limit: int) -> None:
     options = {name: value for name, value in job.options.items() if name != "top_k"}
     if job.options["top_k"] not in (None, 1):
         raise click.UsageError("an audit is of one target: --top-k has no meaning here.")
-    found = pellucid.audit(job.models[0], list(job.photos), job.methods[0], **options)
+    found = pellucid.audit(job.models[0], list(job.inputs), job.methods[0], **options)
     talk.say(told(found, limit))
     talk.document({"schema": 1, "model": job.models[0].name, **document(found)})
 

@@ -1,4 +1,4 @@
-"""`pellucid compare`: the same photos through several models."""
+"""`pellucid compare`: the same photos or texts through several models."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ EXAMPLES = ("pellucid compare -M efficientnet_lite0 -M timm:resnet18 cat.png -m 
 @request_options
 @place_options
 def command(talk: Talk, request: Request, place: str | None, overwrite: bool) -> None:
-    """Explain photos with several models, side by side."""
+    """Explain photos, or texts, with several models, side by side."""
     if len(request.models) < 2:
         raise click.UsageError("one model alone: give two or more with -M, or use `pellucid explain`.")
     to = goal(place, overwrite)
-    job = look_up(request)
+    job = look_up(request, talk)
     import pellucid
 
     with progress(talk) as shown:
-        got = pellucid.compare(job.models, list(job.photos), job.methods, **job.options, progress=shown)
+        got = pellucid.compare(job.models, list(job.inputs), job.methods, **job.options, progress=shown)
     finish(got, job, to, talk, columns="models")

@@ -1,4 +1,4 @@
-"""Explanations as one JSON document: everything but the numbers of the maps."""
+"""Explanations as one JSON document: everything but the numbers of the maps; those of tokens are few, and in it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pellucid.core.explanation import Check, Explanation
-from pellucid.views.words import describe
+from pellucid.core.explanation import TOKEN, Check, Explanation
+from pellucid.views.words import describe, is_text, per_token
 
 SCHEMA = 1
 
@@ -36,7 +36,7 @@ def _model(e: Explanation) -> dict[str, Any]:
         "versions": dict(e.record.versions),
         "predictions": [
             {
-                "image": name,
+                _name(e): name,
                 "notes": list(notes),
                 "top": [
                     {"index": i, "name": n, ("probability" if p.is_probability else "output"): v}
@@ -64,19 +64,33 @@ def _entry(e: Explanation) -> dict[str, Any]:
         "shape": list(e.values.shape),
         "output": e.target.output,
         "asked": e.target.asked,
-        "images": [_row(row) for row in e],
+        f"{_name(e)}s": [_row(row) for row in e],
     }
+
+
+def _name(e: Explanation) -> str:
+    """`image`, or `text`."""
+    return "text" if is_text(e) else "image"
 
 
 def _row(row: Explanation) -> dict[str, Any]:
     t = row.target
     return {
-        "image": row.inputs.name[0],
+        _name(row): row.inputs.name[0],
+        **({"tokens": _tokens(row)} if TOKEN in row.dims else {}),
         "target": {"index": t.index[0], "name": t.name[0], "score": t.score[0]},
         "checks": [_check(c) for c in row.checks],
         "summary": describe(row),
     }
 
 
+def _tokens(row: Explanation) -> list[dict[str, Any]]:
+    """Every token with its number."""
+    names, values = per_token(row)
+    return [{"token": name, "value": value} for name, value in zip(names, values.tolist(), strict=False)]
+
+
 def _check(c: Check) -> dict[str, Any]:
-    return {"name": c.name, "value": c.value[0], "passed": c.passed[0], "limit": c.limit, "says": c.says}
+    """A check; one that is not judged has no verdict."""
+    passed = c.passed[0] if c.judged else None
+    return {"name": c.name, "value": c.value[0], "passed": passed, "limit": c.limit, "says": c.says}

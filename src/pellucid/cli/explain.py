@@ -1,4 +1,4 @@
-"""`pellucid explain`: photos, one model, several methods."""
+"""`pellucid explain`: photos or texts, one model, several methods."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ EXAMPLES = (
     'pellucid explain cat.png -m integrated_gradients -m grad_cam -t tabby --versus "Egyptian cat" -o out',
     "pellucid explain timm:resnet50 photos/ -m cams -k 3 --param grad_cam.relu=false -o cams.html",
     "pellucid explain -M mypackage.models:build photo.jpg -m occlusion --json",
+    'pellucid explain hf:OWNER/NAME "a joy to watch" review.txt -m input_x_gradient,lrp -o texts',
 )
 
 
@@ -44,25 +45,28 @@ EXAMPLES = (
 @request_options
 @place_options
 def command(talk: Talk, request: Request, place: str | None, overwrite: bool) -> None:
-    """Explain what a model says about photos.
+    """Explain what a model says about photos, or about texts.
 
     INPUT is a picture file or a folder of them; several are explained together. MODEL may be left out.
+
+    For a model that reads texts (hf: with a text classifier), INPUT is a text in quotes, a .txt file in UTF-8, all of
+    which is one text, or a folder of such files. Texts that are too long for the model are cut, and it says where.
     """
     if len(request.models) > 1:
         raise click.UsageError(f"{len(request.models)} models: `pellucid compare` takes several.")
     to = goal(place, overwrite)
-    job = look_up(request)
+    job = look_up(request, talk)
     import pellucid
 
     with progress(talk) as shown:
-        got = pellucid.explain(job.models[0], job.photos, job.methods, **job.options, progress=shown)
+        got = pellucid.explain(job.models[0], job.inputs, job.methods, **job.options, progress=shown)
     finish(got, job, to, talk)
 
 
 def finish(
     got: Sequence[Explanation], job: Job, to: Goal | None, talk: Talk, columns: Literal["methods", "models"] = "methods"
 ) -> None:
-    """Write what was asked for, tell what came out, and end with 3 if some photos could not be read."""
+    """Write what was asked for, tell what came out, and end with 3 if some inputs could not be read."""
     from pellucid.cli import tables
     from pellucid.cli.document import document
 
@@ -77,14 +81,14 @@ def finish(
     else:
         talk.say(tables.files(written))
     talk.document(document(got, written, job.reasons))
-    if job.failed:
+    if job.given.failed:
         tell_failed(job, talk)
 
 
 def tell_failed(job: Job, talk: Talk) -> NoReturn:
-    """List the photos that could not be read, and end with 3."""
-    count = len(job.failed)
-    talk.warn(f"{count} {'photo' if count == 1 else 'photos'} could not be read; the others are done:")
+    """List the inputs that could not be read, and end with 3."""
+    count, what = len(job.given.failed), job.given.what
+    talk.warn(f"{count} {what}{'' if count == 1 else 's'} could not be read; the others are done:")
     for why in job.reasons:
         talk.warn(f"  {why}")
     click.get_current_context().exit(PARTLY)

@@ -12,6 +12,7 @@ import click
 from pellucid.cli import text
 from pellucid.cli.app import Verb
 from pellucid.cli.files import STORE
+from pellucid.cli.inputs import TEXT, contents, refuse_missing
 from pellucid.cli.talk import Talk, json_option
 
 if TYPE_CHECKING:
@@ -25,14 +26,21 @@ if TYPE_CHECKING:
 def command(talk: Talk, file: str) -> None:
     """Tell what is in a file.
 
-    FILE holds explanations (a file, or a folder that `explain` wrote) or a picture.
+    FILE holds explanations (a file, or a folder that `explain` wrote), a picture, or a text (.txt).
     """
     from pellucid import images
+    from pellucid.views.words import plural
 
+    refuse_missing([file])
     path = Path(file).expanduser()
     if path.is_dir() or path.suffix.lower() == ".safetensors":
         explanations = stored(path)
         _tell(explanations, path, talk)
+        return
+    if path.suffix.lower() == TEXT and path.is_file():
+        words = len(contents(path).split())
+        talk.say("\n".join([text.head(text.clean(path.name)), f"  {plural(words, 'word')}"]))
+        talk.document({"schema": 1, "text": {"name": path.name, "words": words}})
         return
     photo = images.read(path)
     talk.say(_picture(photo))
@@ -50,6 +58,7 @@ def stored(path: Path) -> Explanations:
 def _tell(explanations: Explanations, path: Path, talk: Talk) -> None:
     from pellucid.cli import tables
     from pellucid.cli.document import document
+    from pellucid.views.words import what
 
     first = explanations[0]
     talk.say(text.head(text.clean(str(path))))
@@ -57,7 +66,7 @@ def _tell(explanations: Explanations, path: Path, talk: Talk) -> None:
         text.table(
             [
                 ("methods", str(len(explanations.methods))),
-                ("images", str(len(explanations.images))),
+                (f"{what(explanations)}s".replace("photo", "image"), str(len(explanations.images))),
                 ("models", ", ".join(f"{c.name} ({c.fingerprint})" for c in _cards(explanations))),
                 ("written by", ", ".join(f"{name} {version}" for name, version in first.record.versions.items())),
             ]

@@ -1,25 +1,24 @@
-"""From words to what will be done: models, methods and classes are looked up before any photo is read."""
+"""From words to what will be done: models, methods and classes are looked up before any input is read."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from pellucid.cli.inputs import Given, given, refuse_missing
 from pellucid.cli.model import load_model
 from pellucid.cli.request import Request, Setting
-from pellucid.core.errors import ImageError
+from pellucid.cli.talk import Talk
+from pellucid.cli.text import clean
 
 if TYPE_CHECKING:
     from pellucid.adapters import Handle
     from pellucid.core.method import Method
     from pellucid.core.site import Site
-    from pellucid.images import Photo
 
 
 @dataclass(slots=True)
@@ -28,47 +27,50 @@ class Job:
 
     models: tuple[Handle, ...]
     methods: tuple[Method, ...]
-    photos: Iterator[Photo]
+    given: Given
     options: dict[str, Any]
     """target, versus, top_k and output, as the verbs take them."""
-    failed: list[ImageError]
-    """Why photos could not be read; grows while `photos` are read."""
+
+    @property
+    def inputs(self) -> Any:
+        """The photos, one at a time, or the texts."""
+        return self.given.each
 
     @property
     def reasons(self) -> list[str]:
-        """One line per photo that could not be read."""
-        return [" ".join(str(error).split()) for error in self.failed]
+        """One line per input that could not be read."""
+        return [" ".join(str(error).split()) for error in self.given.failed]
 
 
-def look_up(request: Request) -> Job:
-    """Raises PellucidError, before anything is computed, for what does not exist; UsageError for idle options."""
-    from pellucid import images
+def look_up(request: Request, talk: Talk) -> Job:
+    """Raises PellucidError, before anything is computed, for what does not exist; UsageError for idle options.
 
-    methods = chosen(request.methods, request.settings, request.at, request.seed)
-    for word in request.inputs:
-        if not Path(word).expanduser().exists():
-            images.read(word)  # raises, with the nearest names
+    talk  where it is said that texts were cut
+    """
+    from pellucid import api
+
+    methods = _methods(request, request.methods) if request.methods else ()
+    refuse_missing(request.inputs)
     handles = tuple(load_model(one, request.pretrained, request.rows, request.evaluate) for one in request.models)
     for handle in handles:
         for word in (*request.targets, *(() if request.versus is None else (request.versus,))):
             names = handle.labels.names
             handle.labels.find(word, sys.maxsize if names is None else len(names))
-    failed: list[ImageError] = []
-    photos = _readable(request.inputs, failed)
-    first = next(photos, None)
-    if first is None:
-        raise (
-            failed[0]
-            if len(failed) == 1
-            else ImageError(f"none of the {len(failed)} photos can be read", do="\n  ".join(["see", *map(str, failed)]))
-        )
+    inputs = given(request.inputs, handles)
+    methods = methods or _methods(request, api.default(handles[0]))
+    for note in inputs.notes:
+        talk.warn(clean(note))
     options = {
         "target": list(request.targets) or None,
         "versus": request.versus,
         "top_k": request.top_k,
         "output": request.output,
     }
-    return Job(handles, methods, chain((first,), photos), options, failed)
+    return Job(handles, methods, inputs, options)
+
+
+def _methods(request: Request, words: Sequence[str]) -> tuple[Method, ...]:
+    return chosen(words, request.settings, request.at, request.seed)
 
 
 def chosen(
@@ -80,9 +82,9 @@ def chosen(
     at, seed  for every method with such a parameter for which it is not set by itself
     Raises ParameterError for unknown names and bad values, UsageError for what no method would heed.
     """
-    from pellucid import api, registry
+    from pellucid import registry
 
-    listed = _expanded(words or api.DEFAULT)
+    listed = _expanded(words)
     classes = [registry.find(word) for word in listed]
     general = {"at": at, "seed": seed}
     for name, value in general.items():
@@ -134,20 +136,3 @@ def _fields(cls: type[Any]) -> tuple[str, ...]:
     from pellucid import registry
 
     return tuple(parameter.name for parameter in registry.parameters(cls))
-
-
-def _readable(words: Sequence[str], failed: list[ImageError]) -> Iterator[Photo]:
-    """The photos that can be read, one at a time and no two of the same name; the others' reasons go to `failed`."""
-    from pellucid import images
-
-    each, seen = images.read_each(list(words)), dict[str, int]()
-    while True:
-        try:
-            photo = next(each)
-        except StopIteration:
-            return
-        except ImageError as error:
-            failed.append(error)
-            continue
-        seen[photo.name] = count = seen.get(photo.name, 0) + 1
-        yield photo if count == 1 else replace(photo, name=f"{photo.name} ({count})")

@@ -6,7 +6,6 @@ import os
 import re
 import sys
 from importlib import import_module
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,7 +20,8 @@ BUNDLED = "efficientnet_lite0"
 PLACES = ("timm", "torchvision", "hf")
 FACTORY = re.compile(r"[A-Za-z_]\w*(\.\w+)*:[A-Za-z_]\w*")
 HELP = (
-    f"{BUNDLED} (the default), timm:NAME, torchvision:NAME[@WEIGHTS], hf:OWNER/NAME, or package.module:factory, a "
+    f"{BUNDLED} (the default), timm:NAME, torchvision:NAME[@WEIGHTS], hf:OWNER/NAME or hf:FOLDER (classifiers of "
+    "images or of texts), or package.module:factory, a "
     "function of your own that returns a torch.nn.Module or a handle from pellucid.wrap; it is the only form that "
     "runs code of yours."
 )
@@ -30,7 +30,7 @@ HELP = (
 def looks_like_a_model(word: str) -> bool:
     """Whether a positional argument names a model rather than a file."""
     place = word.partition(":")[0]
-    return not Path(word).exists() and (word == BUNDLED or place in PLACES or FACTORY.fullmatch(word) is not None)
+    return not os.path.exists(word) and (word == BUNDLED or place in PLACES or FACTORY.fullmatch(word) is not None)
 
 
 def load_model(

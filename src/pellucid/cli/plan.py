@@ -25,11 +25,11 @@ def command(talk: Talk, request: Request) -> None:
     """
     if len(request.models) > 1:
         raise click.UsageError(f"{len(request.models)} models: plan one at a time.")
-    job = look_up(request)
+    job = look_up(request, talk)
     import pellucid
 
-    found = pellucid.plan(job.models[0], job.photos, job.methods, **job.options)
+    found = pellucid.plan(job.models[0], job.inputs, job.methods, **job.options)
     talk.say(str(found))
     talk.document({"schema": 1, **asdict(found), "failed": job.reasons})
-    if job.failed:
+    if job.given.failed:
         tell_failed(job, talk)

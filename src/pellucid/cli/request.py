@@ -73,7 +73,7 @@ _OPTIONS = (
         multiple=True,
         metavar="NAME",
         help="A method, a list a,b,c or a group; may be repeated. See `pellucid methods`. "
-        "Default: integrated_gradients,grad_cam.",
+        "Default: integrated_gradients,grad_cam; for texts integrated_gradients,input_x_gradient.",
     ),
     click.option(
         "-t",
@@ -81,10 +81,10 @@ _OPTIONS = (
         "targets",
         multiple=True,
         metavar="CLASS",
-        help="Class name or number to explain; may be repeated. Default: each photo's top class.",
+        help="Class name or number to explain; may be repeated. Default: the top class of each input.",
     ),
     click.option("--versus", metavar="CLASS", help="Explain the difference: why the target rather than this class."),
-    click.option("-k", "--top-k", type=click.IntRange(1), help="The K best classes of each photo, instead of -t."),
+    click.option("-k", "--top-k", type=click.IntRange(1), help="The K best classes of each input, instead of -t."),
     click.option("--output", type=click.Choice(OUTPUTS), help="Which number of the class; default: the method's own."),
     click.option(
         "--param",
@@ -131,5 +131,5 @@ def split(words: tuple[str, ...], named: tuple[str, ...]) -> tuple[tuple[str, ..
     """Models and inputs: leading words that look like models are models, after those given with -M."""
     count = next((i for i, word in enumerate(words) if not looks_like_a_model(word)), len(words))
     if count == len(words):
-        raise click.UsageError(f"no photo to explain: {words[-1]!r} names a model, and no file has that name.")
+        raise click.UsageError(f"no photo or text to explain: {words[-1]!r} names a model, and no file has that name.")
     return (named + words[:count]) or (models.BUNDLED,), words[count:]

@@ -10,7 +10,7 @@ import click
 from pellucid.cli import text
 from pellucid.core.explanation import Check, Explanation, Prediction
 from pellucid.views.grid import variants
-from pellucid.views.words import number
+from pellucid.views.words import checked, number, plural, what
 
 MOST_IMAGES = 8
 FLOOR = 0.001
@@ -23,7 +23,7 @@ def result(explanations: Sequence[Explanation]) -> str:
     images = list(dict.fromkeys(name for e in explanations for name in e.inputs.name))
     blocks = ["\n".join(_image(name, _about(titled, name))) for name in images[:MOST_IMAGES]]
     if len(images) > MOST_IMAGES:
-        blocks.append(f"… and {len(images) - MOST_IMAGES} more photos (--json lists all).")
+        blocks.append(f"… and {plural(len(images) - MOST_IMAGES, f'more {what(explanations)}')} (--json lists all).")
     return "\n\n".join([*blocks, *_footnotes(explanations)])
 
 
@@ -72,14 +72,19 @@ def predicted(prediction: Prediction, indent: str = "  ", row: int = 0, most: in
 
 
 def _checks(row: Explanation) -> str:
-    red = [c for c in row.checks if not c.passed[0]]
-    if not red:
-        return text.good("✓") + f" {len(row.checks)} checks" if len(row.checks) != 1 else text.good("✓") + " 1 check"
-    return text.bad("✗") + " " + "; ".join(f"{c.name.replace('_', ' ')} {_measured(c)}" for c in red)
+    """The verdict of the checks, and the numbers that are not judged."""
+    red, judged = [c for c in row.checks if not c.passed[0]], sum(c.judged for c in row.checks)
+    told = [f"{c.name.replace('_', ' ')} {checked(c)}" for c in row.checks if not c.judged]
+    if red:
+        verdict = text.bad("✗") + " " + "; ".join(f"{c.name.replace('_', ' ')} {_measured(c)}" for c in red)
+    else:
+        verdict = text.good("✓") + f" {plural(judged, 'check')}"
+    return "; ".join([verdict, *map(text.quiet, told)])
 
 
 def _measured(check: Check) -> str:
-    return number(check.value[0]) + ("" if check.limit is None else f" (limit {number(check.limit)})")
+    value, comma, limit = checked(check).partition(", limit ")
+    return f"{value} (limit {limit})" if comma else value
 
 
 def _footnotes(explanations: Sequence[Explanation]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from tests.unit.texts import Splitter, encoder
 from torch import nn
 
 import pellucid
@@ -75,3 +76,8 @@ class Stops(nn.Module):
 
 def stops():
     return pellucid.wrap(Stops(), PREPROCESS, CLASSES)
+
+
+def reader():
+    """A model of texts."""
+    return pellucid.wrap(encoder(), Splitter(), ("bad", "so so", "good"), name="reader")
