@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pellucid.core.errors import ImageError, InputError, PellucidError, nearest
 
 if TYPE_CHECKING:
-    from pellucid.adapters.torch import TorchModel
+    from pellucid.adapters import Handle
     from pellucid.images import Photo
 
 TEXT = ".txt"
@@ -52,7 +52,7 @@ def refuse_missing(words: Sequence[str]) -> None:
             raise InputError(f"no file {word!r}", "a text in quotes, or an existing file", near and f"perhaps {near}")
 
 
-def given(words: Sequence[str], models: Sequence[TorchModel]) -> Given:
+def given(words: Sequence[str], models: Sequence[Handle]) -> Given:
     """What the words mean to the models. Raises InputError where none of it can be read, or not by these models."""
     from pellucid.preprocess import Tokens
 
@@ -70,7 +70,7 @@ def exists(word: str) -> bool:
 # -- texts -------------------------------------------------------------------------------------------------------
 
 
-def _texts(words: Sequence[str], models: Sequence[TorchModel]) -> Given:
+def _texts(words: Sequence[str], models: Sequence[Handle]) -> Given:
     failed: list[PellucidError] = []
     found: list[str] = []
     for word in (each for one in words for each in _inside(one)):
@@ -124,7 +124,7 @@ def contents(path: Path) -> str:
         raise InputError(f"{path} is no text in UTF-8 (byte {error.start})", do="save it as UTF-8") from error
 
 
-def _notes(texts: list[str], models: Sequence[TorchModel]) -> Iterator[str]:
+def _notes(texts: list[str], models: Sequence[Handle]) -> Iterator[str]:
     from pellucid.cli.text import fit
     from pellucid.preprocess import Tokens
 
