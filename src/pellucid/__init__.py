@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pellucid.core.target import Score as Score
     from pellucid.core.target import Top as Top
     from pellucid.core.target import Unit as Unit
+    from pellucid.methods.anchors import Anchors as Anchors
     from pellucid.methods.attention_rollout import AttentionRollout as AttentionRollout
     from pellucid.methods.banzhaf import Banzhaf as Banzhaf
     from pellucid.methods.blur_ig import BlurIG as BlurIG
@@ -91,6 +92,7 @@ if TYPE_CHECKING:
     from pellucid.methods.sobol_attribution import SobolAttribution as SobolAttribution
     from pellucid.methods.xrai import XRAI as XRAI
     from pellucid.preprocess import Preprocess as Preprocess
+    from pellucid.studies.pick import submodular_pick as submodular_pick
     from pellucid.views import panel as panel
 
     read = _load
@@ -103,6 +105,7 @@ _HOMES = {
     "pellucid.core.site": ("Site",),
     "pellucid.core.store": ("save", "load:read"),
     "pellucid.core.target": ("Class", "Contrast", "Each", "Score", "Top", "Unit"),
+    "pellucid.methods.anchors": ("Anchors",),
     "pellucid.methods.attention_rollout": ("AttentionRollout",),
     "pellucid.methods.banzhaf": ("Banzhaf",),
     "pellucid.methods.blur_ig": ("BlurIG",),
@@ -141,6 +144,7 @@ _HOMES = {
     "pellucid.methods.sobol_attribution": ("SobolAttribution",),
     "pellucid.methods.xrai": ("XRAI",),
     "pellucid.preprocess": ("Preprocess",),
+    "pellucid.studies.pick": ("submodular_pick",),
     "pellucid.views": ("panel",),
 }
 _HOME = {name.rpartition(":")[2]: (home, name.partition(":")[0]) for home, names in _HOMES.items() for name in names}

@@ -75,4 +75,11 @@ WORDS: dict[str, Word] = {
     "grid": Word("random coins along each side of the picture", "coins"),
     "reduce": Word("channels to one value per place: `sum`, `abs` for magnitudes, `auto` by what the map means"),
     "estimator": Word("how values are made of scores"),
+    "threshold": Word("precision that an anchor must have", "0 … 1"),
+    "delta": Word("chance that a bound is wrong", "0 … 1"),
+    "tau": Word("how much worse than the best a set may be that is grown further", "precision"),
+    "slack": Word("how far the lower bound of the precision may lie below the threshold", "precision"),
+    "beam_size": Word("how many sets are grown further"),
+    "most": Word("players of an anchor, at most; nothing for no limit"),
+    "batch": Word("draws in one question; what is drawn next depends on the answers", "draws"),
 }

@@ -37,9 +37,13 @@ class Board:
     dims: tuple[str, ...]
     pad: int | None = None
 
-    def showing(self, shown: Tensor) -> Coalitions:
-        """The rows of coalitions; shown: [batch or 1, coalitions, players], bool or shares in 0 … 1."""
-        return Coalitions(self.x, shown, self.labels, self.fill, self.pad)
+    def showing(self, shown: Tensor, behind: Tensor | None = None) -> Coalitions:
+        """The rows of coalitions; shown: [batch or 1, coalitions, players], bool or shares in 0 … 1.
+
+        behind  number of the one background that every coalition is put before, int64 [batch, coalitions]; by default
+                it is put before all of them
+        """
+        return Coalitions(self.x, shown, self.labels, self.fill, self.pad, behind if len(self.fill) > 1 else None)
 
 
 @runtime_checkable
@@ -137,7 +141,7 @@ class Coalitions(Points):
     """Rows of which coalitions of players are shown: m ⊙ x + (1 − m) ⊙ fill, m the share at which they are shown.
 
     Fields as in `Board`; shown: [batch or 1, coalitions, players]. Point k is coalition k // many before background
-    k % many.
+    k % many; with `behind`, int64 [batch, coalitions], it is coalition k before that background alone.
     """
 
     x: Tensor
@@ -145,11 +149,12 @@ class Coalitions(Points):
     labels: Tensor
     fill: Tensor
     pad: int | None = None
+    behind: Tensor | None = None
 
     @property
     def many(self) -> int:
         """Backgrounds of every coalition."""
-        return len(self.fill)
+        return 1 if self.behind is not None else len(self.fill)
 
     @property
     def count(self) -> int:
@@ -169,11 +174,18 @@ class Coalitions(Points):
         else:
             mask = torch.stack([one[:, where] for one, where in zip(shown, labels, strict=True)], 1)
         mask = mask.unflatten(1, (-1, *(1,) * (x.ndim - labels.ndim)))  # [points, batch, (channel,) *places]
-        fill = self.fill[:1] if self.many == 1 else self.fill[k % self.many]
-        fill = fill if fill.shape[1] == 1 else fill[:, b0:b1]
+        fill = self._fill(k, b0, b1)
         made = torch.where(mask, x, fill) if mask.dtype == torch.bool else torch.lerp(fill, x[None], mask.to(x.dtype))
         made = made.flatten(0, 1)
         return made if self.pad is None else _closed(made, mask.flatten(0, 1), self.pad)
+
+    def _fill(self, k: Tensor, b0: int, b1: int) -> Tensor:
+        """What points k of rows b0..b1 show where they are hidden, [points or 1, rows or 1, ...]."""
+        if self.behind is not None:
+            row = torch.arange(b0, b1) if self.fill.shape[1] > 1 else torch.zeros(b1 - b0, dtype=torch.int64)
+            return self.fill[self.behind[b0:b1, k].mT, row]
+        fill = self.fill[:1] if self.many == 1 else self.fill[k % self.many]
+        return fill if fill.shape[1] == 1 else fill[:, b0:b1]
 
 
 def _closed(rows: Tensor, kept: Tensor, pad: int) -> Tensor:

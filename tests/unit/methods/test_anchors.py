@@ -1,0 +1,164 @@
+"""Anchors of models that look at known cells and columns; answers of every kind; real calls, counted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from tests.unit.games import CELLS, PLAYERS, WHITE, Shown, looked_up, table
+from torch import Tensor, nn
+
+from pellucid.api import explain, wrap
+from pellucid.core.explanation import Explanation
+from pellucid.core.target import Contrast, Score
+from pellucid.methods.anchors import Anchors
+from pellucid.ops.boards import Board
+from pellucid.ops.designs import everything
+
+BLACK: dict[str, Any] = {"regions": CELLS, "fill": "black"}
+
+
+def one(model: Any, method: Any, x: Tensor = WHITE, target: Any = 0, **more: Any) -> Explanation:
+    return explain(model, x, method, target=target, **more)[0]
+
+
+def members(e: Explanation, row: int = 0) -> tuple[int, ...]:
+    return tuple(e.extras["players"][row].nonzero().flatten().tolist())
+
+
+def two_classes(yes: Tensor) -> Tensor:
+    return torch.stack([yes - 0.5, torch.zeros_like(yes)], 1)
+
+
+AND = Shown(lambda s: two_classes(s[:, 1] * s[:, 4]))
+CORNER = Shown(lambda s: two_classes(s[:, 0]))
+
+
+def test_an_and_of_two_regions() -> None:
+    e = one(AND, Anchors(**BLACK))
+    assert members(e) == (1, 4)
+    assert torch.equal(e.values[0] == 1, (e.extras["regions"][0] == 1) | (e.extras["regions"][0] == 4))
+    assert e.values.unique().tolist() == [0, 1]
+    assert e.extras["coverage"].item() == 0.25
+    assert e.extras["precision"].item() == 1
+    assert e.check("precision").passed == (True,)  # pyright: ignore[reportOptionalMemberAccess]
+
+
+def test_a_reader_of_one_corner() -> None:
+    assert members(one(CORNER, Anchors(**BLACK))) == (0,)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_bounds_hold_the_exact_precision(seed: int) -> None:
+    """A model with a random answer to every coalition but those that show three cells."""
+    worths = table(2, seed=seed)
+    z = everything(PLAYERS).shown
+    worths[z[:, [0, 3, 5]].all(1)] = torch.tensor([9.0, 0.0]).double()
+    e = one(looked_up(worths), Anchors(samples=10000, seed=seed, **BLACK))
+    held = list(members(e))
+    inside = z[:, held].all(1)
+    true = float((worths[inside, 0] > worths[inside, 1]).double().mean())
+    assert true >= 0.9
+    assert e.extras["precision_low"].item() <= true <= e.extras["precision_high"].item()
+    assert len(held) <= 3
+
+
+def test_calls_are_those_of_the_model() -> None:
+    seen: list[int] = []
+
+    def count(_: nn.Module, args: tuple[Tensor, ...]) -> None:
+        seen.append(len(args[0]))
+
+    worths = table(2)
+    worths[63] = torch.tensor([9.0, 0.0]).double()
+    model = looked_up(worths)
+    model.register_forward_pre_hook(count)
+    e = one(wrap(model, emits="logits"), Anchors(samples=500, regions="cells(2, 3)", fill="black"))
+    calls, passes = int(e.extras["calls"].item()), e.record.passes
+    assert sum(seen) == passes.forward + passes.verification
+    assert passes.forward == calls + 1  # the whole picture comes on top
+    assert calls <= 64  # equal coalitions are asked once
+
+
+def test_rows_and_targets_are_as_alone() -> None:
+    x = torch.rand(3, 3, 8, 9, generator=torch.Generator().manual_seed(0)).double()
+    model = Shown(lambda s: torch.stack([s[:, 0] * s[:, 1], 0.6 * s[:, 2], s[:, 3] * s[:, 4] * 1.2], 1))
+    method = Anchors(samples=1200, **BLACK)
+    both = explain(model, x, method, target=[0, 2], output="logit")
+    for e, target in zip(both, (0, 2), strict=True):
+        for row in range(3):
+            alone = one(model, method, x[row : row + 1], target)
+            assert torch.equal(e.values[row], alone.values[0])
+            for name in ("precision", "coverage", "calls", "draws"):
+                assert e.extras[name][row] == alone.extras[name][0], name
+
+
+def test_why_a_class_is_not_the_answer() -> None:
+    """The anchor of a class that the model does not say holds the model back from saying it."""
+    assert members(one(AND, Anchors(**BLACK), target=1)) == (1, 4)
+
+
+def test_what_excludes_nothing_is_an_answer_by_itself() -> None:
+    model = Shown(lambda s: torch.stack([s[:, 2] - 0.5, s[:, 3] * s[:, 5] - 0.5], 1))
+    several = wrap(model, emits="sigmoid_logits")
+    assert members(one(several, Anchors(**BLACK), target=0)) == (2,)
+    assert members(one(several, Anchors(**BLACK), target=1)) == (3, 5)
+    single = wrap(Shown(lambda s: 0.2 + 0.6 * s[:, 2:3]), emits="probabilities")
+    assert members(one(single, Anchors(**BLACK))) == (2,)
+
+
+def test_a_number_stays_on_its_side_of_the_middle() -> None:
+    model = Shown(lambda s: torch.stack([3 + 5 * s[:, 1], -s[:, 4]], 1))
+    assert members(one(model, Anchors(**BLACK), target=Score(lambda y: y[:, 0]))) == (1,)
+    assert members(one(model, Anchors(**BLACK), target=Score(lambda y: y[:, 1]))) == (4,)
+    value = wrap(Shown(lambda s: 3 + 5 * s[:, 1:2]), emits="values")
+    assert members(one(value, Anchors(**BLACK))) == (1,)
+
+
+def test_a_contrast_is_decided_by_the_higher_side() -> None:
+    model = Shown(lambda s: torch.stack([s[:, 1], 0.5 + 0 * s[:, 0], 9 + 0 * s[:, 0]], 1))
+    assert members(one(model, Anchors(**BLACK), target=Contrast(0, 1))) == (1,)
+
+
+def test_red_where_the_threshold_is_out_of_reach() -> None:
+    e = one(looked_up(table(2)), Anchors(samples=60, most=1, **BLACK))
+    assert e.check("precision").passed == (False,)  # pyright: ignore[reportOptionalMemberAccess]
+    assert e.extras["draws"].item() <= 60
+
+
+def test_columns_before_a_set_of_backgrounds() -> None:
+    """x₀ > 0 and x₁ > 0 decide; half the backgrounds have the first already, so that holds for them anyway."""
+
+    class Rule(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.unit = nn.Parameter(torch.ones((), dtype=torch.float64))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return two_classes(((x[:, 0] > 0) & (x[:, 1] > 0)).double() * self.unit)
+
+    x = torch.tensor([[1.0, 1, 7, 7]]).double()
+    fill = torch.tensor([[1.0, -1, 0, 0], [-1, -1, 0, 0]]).double()
+    e = one(wrap(Rule(), emits="logits"), Anchors(fill=fill), x)
+    assert members(e) == (0, 1)
+    assert e.dims == ("batch", "feature")
+    assert e.extras["coverage"].item() == pytest.approx((0.5 * 1 + 0.5 * 0.5) * 0.5)
+
+
+def test_every_draw_has_a_background_of_its_own() -> None:
+    x, fill = torch.zeros(2, 3), torch.tensor([[1.0, 1, 1], [2, 2, 2]])[:, None]
+    board = Board(x=x, labels=torch.arange(3).expand(2, -1), fill=fill, dims=("feature",))
+    shown = torch.tensor([[[1, 0, 0], [0, 0, 1]], [[0, 0, 0], [0, 1, 0]]]).bool()
+    points = board.showing(shown, torch.tensor([[0, 1], [1, 0]]))
+    assert points.count == 2
+    wanted = [[0.0, 1, 1], [2, 2, 2], [2, 2, 0], [1, 0, 1]]
+    assert points.rows(0, 2, 0, 2).tolist() == wanted
+    assert points.rows(1, 2, 1, 2).tolist() == wanted[3:]
+
+
+def test_seeds_count() -> None:
+    method, other = Anchors(samples=300, **BLACK), Anchors(samples=300, seed=1, **BLACK)
+    first = one(looked_up(table(2)), method)
+    assert torch.equal(first.values, one(looked_up(table(2)), method).values)
+    assert first.extras["precision"] != one(looked_up(table(2)), other).extras["precision"]
