@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from pellucid.methods.lime import LIME as LIME
     from pellucid.methods.lrp import LRP as LRP
     from pellucid.methods.occlusion import Occlusion as Occlusion
+    from pellucid.methods.owen_shapley import OwenShapley as OwenShapley
     from pellucid.methods.permutation_shap import PermutationSHAP as PermutationSHAP
     from pellucid.methods.rect_grad import RectGrad as RectGrad
     from pellucid.methods.rise import RISE as RISE
@@ -137,6 +138,7 @@ _HOMES = {
     "pellucid.methods.lime": ("LIME",),
     "pellucid.methods.lrp": ("LRP",),
     "pellucid.methods.occlusion": ("Occlusion",),
+    "pellucid.methods.owen_shapley": ("OwenShapley",),
     "pellucid.methods.permutation_shap": ("PermutationSHAP",),
     "pellucid.methods.rect_grad": ("RectGrad",),
     "pellucid.methods.rise": ("RISE",),

@@ -59,7 +59,11 @@ WORDS: dict[str, Word] = {
         "what is hidden together: `slic`, `cells(7, 7)`, `quickshift`, `felzenszwalb`, a label map; of rows, "
         "the group of every column; `auto`: a method's own regions of pictures, every column, every word"
     ),
-    "design": Word("how coalitions are drawn: fair coins, with complements, low-discrepancy points, Hadamard columns"),
+    "design": Word(
+        "how coalitions are drawn: fair coins, with complements, low-discrepancy points, Hadamard columns …"
+    ),
+    "calls": Word("coalitions that may be asked for, for every row and target", "rows"),
+    "hierarchy": Word("the tree of players: `nearest`, nested lists of their numbers, or merges as of a linkage"),
     "p_remove": Word("chance that a region is hidden", "0 … 1"),
     "share": Word("chance that a place is shown", "0 … 1"),
     "width": Word("of the kernel that makes pictures with much hidden count less", "cosine distance"),

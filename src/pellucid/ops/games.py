@@ -70,6 +70,17 @@ class Game:
         scores = scores.detach().double().cpu().unflatten(1, (count, points.many)).mean(2)
         return [Played(designs[n], scores[:, once[n][1], b]) for b, n in enumerate(players)]
 
+    async def scores(self, q: Query, shown: Sequence[Tensor]) -> list[Tensor]:
+        """The scores of every picture's own coalitions, float64 [target, coalitions] each on the CPU.
+
+        shown: bool [coalitions, players] of every picture. Pictures with fewer than others repeat their first one.
+        """
+        count, most = max(map(len, shown)), max(self.players)
+        filled = torch.stack([_filled(one, count, most) for one in shown])
+        scores: Tensor = await q.score(Coalitions(self.x, filled, self.labels, self.fill), Stack())
+        scores = scores.detach().double().cpu()
+        return [scores[:, : len(one), b] for b, one in enumerate(shown)]
+
     def attribution(
         self,
         worths: Sequence[Worth],
@@ -81,10 +92,10 @@ class Game:
         extras["players"] holds the worths, [target, batch, players], zero where a picture has no such player, and
         extras["regions"] the number of every place's region.
         """
-        values = self._padded([one.values for one in worths])
+        values = self.padded([one.values for one in worths])
         errors = [one.std_error for one in worths]
         known = [one for one in errors if one is not None]
-        std_error = self._padded(known) if len(known) == len(errors) else None
+        std_error = self.padded(known) if len(known) == len(errors) else None
         told = {"players": values, **({} if std_error is None else {"players_std_error": std_error})}
         regions = self.labels[None].expand(len(values), *self.labels.shape)
         return attribution(
@@ -95,7 +106,8 @@ class Game:
             extras={**told, "regions": regions, **(extras or {})},
         )
 
-    def _padded(self, each: Sequence[Tensor]) -> Tensor:
+    def padded(self, each: Sequence[Tensor]) -> Tensor:
+        """Numbers of every picture's players, [target, players] each, as [target, batch, players]; 0 for no player."""
         most = max(self.players)
         return torch.stack([torch.nn.functional.pad(one, (0, most - one.shape[1])) for one in each], 1).to(self._like)
 
