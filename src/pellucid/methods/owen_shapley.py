@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pellucid.core.ask import Attribution, Can, Query, RowCheck
-from pellucid.core.explanation import Kind
+from pellucid.core.explanation import HEIGHT, Kind
 from pellucid.core.method import at_least, method, param
 from pellucid.ops.games import Game, Worth, efficiency
 from pellucid.ops.hierarchy import merges
@@ -36,18 +36,18 @@ class OwenShapley:
     calls      coalitions that may be asked for, for every row and target; none and all come on top
     hierarchy  the tree: `nearest` merges neighbours of like colour and small size; nested lists of players, as
                [[0, 1], [2, [3, 4]]], groups of columns for example; or merges as SciPy's linkage has them
-    regions    which pixels are one player; see `pellucid.regions`
-    fill       what players that are away show, in pixel units
+    regions    who plays; `auto`: `slic` of pictures, else every column or word; see `pellucid.regions`
+    fill       what shows who is hidden; `auto`: a region's mean colour, a table's background, a mask
     """
 
     calls: int = at_least(2, default=1000)
     hierarchy: Any = param(default="nearest")
-    regions: Any = param(default="slic")
-    fill: Any = param(default="region_mean")
+    regions: Any = param(default="auto")
+    fill: Any = param(default="auto")
 
     async def explain(self, q: Query) -> Attribution:
         game = Game.of(q, self.regions, self.fill)
-        colours = q.pixels().detach() if game.labels.ndim == 3 else [None] * len(game.labels)
+        colours = q.pixels().detach() if HEIGHT in game.board.dims else [None] * len(game.labels)
         trees = [merges(self.hierarchy, one, seen) for one, seen in zip(game.labels, colours, strict=True)]
         ends = [torch.stack([torch.zeros(n), torch.ones(n)]).bool() for n in game.players]
         first = await game.scores(q, ends)

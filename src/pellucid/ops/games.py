@@ -61,14 +61,8 @@ class Game:
         players = self.players
         designs = {n: design(n) for n in sorted(set(players))}
         once = {n: distinct(d.shown) for n, d in designs.items()}
-        count, most = max(len(shown) for shown, _ in once.values()), max(players)
-        filled = {n: _filled(shown, count, most) for n, (shown, _) in once.items()}
-        alike = len(designs) == 1
-        shown = filled[most][None] if alike else torch.stack([filled[n] for n in players])
-        points = self.board.showing(shown)
-        scores: Tensor = await q.score(points, Stack())  # [target, points, batch]
-        scores = scores.detach().double().cpu().unflatten(1, (count, points.many)).mean(2)
-        return [Played(designs[n], scores[:, once[n][1], b]) for b, n in enumerate(players)]
+        scores = await self.scores(q, [once[n][0] for n in players])
+        return [Played(designs[n], v[:, once[n][1]]) for n, v in zip(players, scores, strict=True)]
 
     async def scores(self, q: Query, shown: Sequence[Tensor]) -> list[Tensor]:
         """The scores of every picture's own coalitions, float64 [target, coalitions] each on the CPU.
@@ -76,9 +70,10 @@ class Game:
         shown: bool [coalitions, players] of every picture. Pictures with fewer than others repeat their first one.
         """
         count, most = max(map(len, shown)), max(self.players)
-        filled = torch.stack([_filled(one, count, most) for one in shown])
-        scores: Tensor = await q.score(Coalitions(self.x, filled, self.labels, self.fill), Stack())
-        scores = scores.detach().double().cpu()
+        alike = all(one is shown[0] for one in shown)
+        points = self.board.showing(torch.stack([_filled(one, count, most) for one in (shown[:1] if alike else shown)]))
+        scores: Tensor = await q.score(points, Stack())  # [target, points, batch]
+        scores = scores.detach().double().cpu().unflatten(1, (count, points.many)).mean(2)
         return [scores[:, : len(one), b] for b, one in enumerate(shown)]
 
     def attribution(

@@ -13,7 +13,7 @@ from tests.unit.games import CELLS, PLAYERS, WHITE, additive, looked_up, number,
 from tests.unit.models import Convnet, net, pictures
 from torch import Tensor
 
-from pellucid.api import explain
+from pellucid.api import explain, wrap
 from pellucid.core.errors import ParameterError
 from pellucid.core.explanation import Explanation
 from pellucid.methods.exact_shapley import ExactShapley
@@ -169,6 +169,16 @@ def test_targets_do_not_change_each_other_and_share_their_calls() -> None:
     assert both[0].record.passes.forward <= 3 * (2 * 9 + 2) + 10
     for e, wanted in zip(both, alone, strict=True):
         close(e.values, wanted)
+
+
+def test_columns_of_a_linear_model_get_their_weight_times_their_way_from_the_mean_background() -> None:
+    draw = torch.Generator().manual_seed(0)
+    w, x, ground = (torch.randn(*size, 5, generator=draw).double() for size in ((2,), (3,), (4,)))
+    model = wrap(lambda rows: rows @ w.T, name="by hand")
+    for tree in ("nearest", [[0, 4], [1, [2, 3]]]):
+        e = explain(model, x, OwenShapley(hierarchy=tree, fill=ground), target=1, output="logit")[0]
+        close(e.values, w[1] * (x - ground.mean(0)))
+        assert e.dims == ("batch", "feature")
 
 
 # -- trees -------------------------------------------------------------------------------------------------------
