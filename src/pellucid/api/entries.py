@@ -139,7 +139,7 @@ def _record(session: Ready, task: Task, a: Attribution, passes: Passes, seconds:
         params=parameters_of(task.method),
         cite=about.cite,
         model=session.card,
-        at=None if a.at is None else str(session.site(a.at)),
+        at=None if a.at is None else ", ".join(str(session.site(site)) for site in each(a.at)),
         seed=getattr(task.method, "seed", None),
         passes=passes,
         seconds=seconds,

@@ -265,7 +265,8 @@ class Attribution:
 
     values: Tensor
     dims: tuple[str, ...]
-    at: Site | None = None
+    at: Site | tuple[Site, ...] | None = None
+    """Where the values live; several sites for maps that were made one of theirs."""
     kind: Kind | None = None
     std_error: Tensor | None = None
     checks: tuple[RowCheck, ...] = ()
@@ -310,9 +311,9 @@ def attribution(
     """What a method returns.
 
     values: [target, batch, ...]; dims: names of the axes behind the batch, by default (channel, height, width) or
-    the last ones of it that fit, else axis_1, axis_2 ...; at: the site where the values live, None for the input;
-    kind: when it differs from the method's; std_error: as values; checks: None entries are dropped; extras: further
-    tensors, [target, batch, ...].
+    the last ones of it that fit, else axis_1, axis_2 ...; at: the site where the values live, a tuple for the maps of
+    several made one, None for the input; kind: when it differs from the method's; std_error: as values; checks: None
+    entries are dropped; extras: further tensors, [target, batch, ...].
     """
     rest = values.ndim - 2
     usual = {0: (), 1: ("feature",), 2: (HEIGHT, WIDTH), 3: (CHANNEL, HEIGHT, WIDTH)}
@@ -324,7 +325,7 @@ def attribution(
     return Attribution(
         values=values,
         dims=(BATCH, *names),
-        at=None if at is None else as_site(at),
+        at=tuple(map(as_site, at)) if isinstance(at, tuple) else None if at is None else as_site(at),
         kind=kind,
         std_error=std_error,
         checks=tuple(check for check in checks if check is not None),

@@ -135,7 +135,7 @@ class Record:
     cite: tuple[str, ...]
     model: ModelCard
     at: str | None = None
-    """Site where the numbers live; None for the input."""
+    """Site where the numbers live, with commas between several; None for the input."""
     seed: int | None = None
     passes: Passes = Passes()
     seconds: float = 0.0

@@ -41,7 +41,7 @@ async def slopes(q: Query, at: Any) -> list[tuple[Tensor, Tensor]]:
 
 
 def fused(maps: Sequence[Tensor], at: Any, relu: bool, extras: dict[str, Tensor] | None = None) -> Attribution:
-    """One map [target, batch, height, width] of those of the layers `at`, as an attribution at the finest of them.
+    """One map [target, batch, height, width] of those of the layers `at`, as an attribution at all of them.
 
     A single map stays as it is. Of several, each is divided by its own largest absolute value, for the sizes of
     activations and gradients differ from layer to layer; then they are enlarged to the finest grid and averaged.
@@ -49,12 +49,11 @@ def fused(maps: Sequence[Tensor], at: Any, relu: bool, extras: dict[str, Tensor]
     """
     layers = each(at)
     maps = [cam.relu() for cam in maps] if relu else list(maps)
-    finest = max(range(len(maps)), key=lambda i: maps[i].shape[-2] * maps[i].shape[-1])
     values = maps[0]
     if len(maps) > 1:
-        size = (maps[finest].shape[-2], maps[finest].shape[-1])
-        values = torch.stack([resize(of_one(cam), size) for cam in maps]).mean(0)
-    return attribution(values, dims=(HEIGHT, WIDTH), at=layers[finest], extras=extras)
+        height, width = max((cam.shape[-2:] for cam in maps), key=lambda size: size[0] * size[1])
+        values = torch.stack([resize(of_one(cam), (height, width)) for cam in maps]).mean(0)
+    return attribution(values, dims=(HEIGHT, WIDTH), at=layers[0] if len(layers) == 1 else layers, extras=extras)
 
 
 def of_one(cam: Tensor) -> Tensor:

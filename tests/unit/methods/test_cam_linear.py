@@ -105,7 +105,9 @@ def test_several_layers_are_the_mean_of_their_maps_each_by_its_own_maximum(cam: 
     )
     got = one(cam(at=("relu2", "bn1"), relu=relu))
     close(got.values, (coarse + fine / fine.abs().amax((1, 2), keepdim=True)) / 2)
-    assert got.record.at == "bn1"
+    assert got.record.at == "relu2, bn1"
+    assert one(Smooth(cam(at=("relu2", "bn1"), relu=relu), samples=2)).record.at == "relu2, bn1"
+    assert one(cam(at=["bn1"], relu=relu)).record.at == "bn1"
     close(one(registry.make("grad_cam", {"at": "relu2, bn1"})).values, one(GradCAM(at=("relu2", "bn1"))).values)
 
 

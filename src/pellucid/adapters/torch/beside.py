@@ -27,7 +27,9 @@ class _Scores(nn.Module):
 def starts(
     rules: RuleSet, score: Callable[[Tensor], Tensor], outputs: Tensor, reference: Tensor, graded: int
 ) -> list[Tensor]:
-    """Where the backward pass of every score starts: Δ score / Δ outputs, [rows, outputs] each.
+    """Where the backward pass of every graded score starts: Δ score / Δ outputs, [rows, outputs] each.
+
+    The first `graded` of the scores are graded; nothing comes back from the others.
 
     A probability is a softmax of the outputs, so that its change is shared out among them like any other.
     """
@@ -39,5 +41,7 @@ def starts(
         leaf = outputs.clone().requires_grad_()
         with Intercept(model, rules, against=before.reference):
             scores = model(leaf)
-        found = [torch.autograd.grad(one.sum(), leaf, retain_graph=True, materialize_grads=True) for one in scores]
-    return [slope for (slope,) in found[:graded]]
+        slopes = [
+            torch.autograd.grad(one.sum(), leaf, retain_graph=True, materialize_grads=True) for one in scores[:graded]
+        ]
+    return [slope for (slope,) in slopes]

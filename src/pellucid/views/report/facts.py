@@ -309,7 +309,8 @@ def _told(row: Explanation, note: str) -> Iterable[tuple[str, str]]:
     """Terms and what is to be said of them."""
     t = row.target
     yield "Explained", f"{t.output.replace('_', ' ')} of {t.name[0]}: {number(t.score[0])}"
-    yield "Measured at", "the input" if row.record.at is None else f"layer {row.record.at}"
+    at = row.record.at
+    yield "Measured at", "the input" if at is None else f"layer{'s' if ', ' in at else ''} {at}"
     if _is_map(row):
         yield "Grid", " × ".join(str(row.values.shape[row.dims.index(axis)]) for axis in (HEIGHT, WIDTH)) + " places"
     if "clipped" in note:
