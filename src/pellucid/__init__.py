@@ -93,6 +93,7 @@ if TYPE_CHECKING:
     from pellucid.methods.sobol_attribution import SobolAttribution as SobolAttribution
     from pellucid.methods.xrai import XRAI as XRAI
     from pellucid.preprocess import Preprocess as Preprocess
+    from pellucid.preprocess import Table as Table
     from pellucid.studies.pick import submodular_pick as submodular_pick
     from pellucid.views import panel as panel
 
@@ -145,7 +146,7 @@ _HOMES = {
     "pellucid.methods.smooth_grad": ("SmoothGrad", "VarGrad"),
     "pellucid.methods.sobol_attribution": ("SobolAttribution",),
     "pellucid.methods.xrai": ("XRAI",),
-    "pellucid.preprocess": ("Preprocess",),
+    "pellucid.preprocess": ("Preprocess", "Table"),
     "pellucid.studies.pick": ("submodular_pick",),
     "pellucid.views": ("panel",),
 }

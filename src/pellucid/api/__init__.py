@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pellucid import images, registry, views, zoo
 from pellucid.adapters import FunctionModel, Handle, TorchModel
+from pellucid.adapters.choice import adapted
 from pellucid.adapters.torch.tokens import Fed
 from pellucid.api.asking import sliced, targets_of, tasks_of
 from pellucid.api.audit import audit
@@ -32,7 +33,7 @@ from pellucid.core.store import Shelf
 from pellucid.core.target import OUTPUTS, Asked, Output
 from pellucid.engine import run
 from pellucid.engine.rehearsal import Rehearsal
-from pellucid.preprocess import Preprocess, Tokens, is_tokenizer
+from pellucid.preprocess import Preprocess, Table, Tokens, is_table, is_tokenizer
 
 DEFAULT = ("integrated_gradients", "grad_cam")
 FOR_TEXTS = ("integrated_gradients", "input_x_gradient")
@@ -48,8 +49,8 @@ show_with(views.mime_bundle)  # explanations draw themselves in notebooks
 
 
 def wrap(
-    module: nn.Module | Callable[[Any], Any],
-    preprocess: Preprocess | Tokens | Callable[..., Any] | None = None,
+    module: Any,
+    preprocess: Preprocess | Tokens | Table | Callable[..., Any] | Any = None,
     labels: Sequence[str] | None = None,
     *,
     name: str | None = None,
@@ -60,10 +61,12 @@ def wrap(
 ) -> Handle:
     """A handle on your own model. The module is never changed: work happens on a private twin that shares its weights.
 
-    module      a trained torch.nn.Module, or any function from rows to scores, which only scores can be asked of
+    module      a trained torch.nn.Module, or anything that only scores can be asked of: an object with
+                `predict_proba` or `predict` (scikit-learn and those like it), or a function
     preprocess  how a photo becomes a row: a `Preprocess`, or your own transform (torchvision, timm, a Hugging Face
                 processor, a function); for texts the model's tokenizer, which also says what is padding, so that it
-                can be masked; None when you pass tensors
+                can be masked; for tables a frame or array like the one it was trained on, or a `Table`; None when you
+                pass tensors
     labels      class names in the order of the outputs; then targets can be given by name
     name        what to call the model in figures and records; its class by default
     outputs     which part of the answer holds the scores, for models that return mappings or tuples
@@ -74,20 +77,27 @@ def wrap(
     """
     if labels is not None and (isinstance(labels, str) or not all(isinstance(one, str) for one in labels)):
         raise ParameterError(f"labels={str(labels)[:60]!r}", "a list of class names, one per output")
-    if preprocess is None:
-        made = Preprocess.identity()
-    elif isinstance(preprocess, Tokens) or is_tokenizer(preprocess):
+    if isinstance(preprocess, Tokens) or is_tokenizer(preprocess):
         is_module = isinstance(module, nn.Module)  # what is none is refused below
         most = zoo.places(module) if is_module else None
         made = preprocess if isinstance(preprocess, Tokens) else Tokens.of(preprocess, most)
         name = name or type(module).__name__
         module = Fed(module, made.pad) if is_module else module
     else:
-        made = preprocess if isinstance(preprocess, Preprocess) else Preprocess.from_callable(preprocess)
-    if not isinstance(module, nn.Module) and callable(module) and not isinstance(made, Tokens):
-        return FunctionModel(module, made, labels, name=name, emits=emits, rows=rows)
+        made = _front(preprocess)
+        if not isinstance(module, nn.Module):
+            return adapted(module, made, labels, name=name, outputs=outputs, emits=emits, rows=rows)
     inner: Any = module  # what is none is refused there
     return TorchModel(inner, made, labels, name=name, outputs=outputs, emits=emits, evaluate=evaluate, rows=rows)
+
+
+def _front(given: Any) -> Preprocess | Table:
+    """How inputs become rows, from what users have: a transform, a table, nothing."""
+    if given is None:
+        return Preprocess.identity()
+    if isinstance(given, (Preprocess, Table)):
+        return given
+    return Table.of(given) if is_table(given) else Preprocess.from_callable(given)
 
 
 def load(name: str, *, pretrained: bool = True) -> TorchModel:

@@ -46,7 +46,7 @@ def waves_of(handle: Handle, inputs: Any, tasks: Sequence[Task]) -> Iterator[Wav
     """Inputs in batches that bound the memory of the running results."""
     copies = 3 * sum(sum(map(width, task.targets)) for task in tasks) + 1
     if isinstance(handle.preprocess, Reads):
-        yield from _read_waves(*handle.preprocess.rows_of(inputs), copies)
+        yield from _read_waves(handle, *handle.preprocess.rows_of(inputs), copies)
         return
     if isinstance(inputs, Tensor) and inputs.dtype != torch.uint8:
         yield from _row_waves(handle, inputs, copies)
@@ -71,7 +71,8 @@ def waves_of(handle: Handle, inputs: Any, tasks: Sequence[Task]) -> Iterator[Wav
     yield _photo_wave(handle, waiting, True)
 
 
-def _read_waves(rows: Tensor, inputs: Inputs, copies: int) -> Iterator[Wave]:
+def _read_waves(handle: Handle, rows: Tensor, inputs: Inputs, copies: int) -> Iterator[Wave]:
+    rows = rows.to(handle.device, handle.dtype)
     step = _many(rows[0], copies)
     for start in range(0, len(rows), step):
         here = slice(start, start + step)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pellucid.preprocess.geometry import INTERPOLATIONS
 from pellucid.preprocess.preprocess import Preprocess
+from pellucid.preprocess.table import Column, Table, is_table
 from pellucid.preprocess.tokens import Tokens, is_tokenizer
 
-__all__ = ["INTERPOLATIONS", "Preprocess", "Tokens", "is_tokenizer"]
+__all__ = ["INTERPOLATIONS", "Column", "Preprocess", "Table", "Tokens", "is_table", "is_tokenizer"]

@@ -27,7 +27,7 @@ from pellucid.core.errors import InputError, ParameterError, PellucidError, Unsu
 from pellucid.core.explanation import ModelCard
 from pellucid.core.target import Labels
 from pellucid.engine.run import no_room, out_of_memory
-from pellucid.preprocess import Preprocess, Tokens
+from pellucid.preprocess import Preprocess, Table, Tokens
 
 Evaluate = Literal["auto", "plain", "prepared"]
 EMITS = ("logits", "sigmoid_logits", "probabilities", "values")
@@ -50,7 +50,7 @@ class TorchModel:
     def __init__(
         self,
         module: nn.Module,
-        preprocess: Preprocess | Tokens,
+        preprocess: Preprocess | Tokens | Table,
         labels: Sequence[str] | None = None,
         *,
         name: str | None = None,
