@@ -62,6 +62,7 @@ WORDS: dict[str, Word] = {
     "design": Word(
         "how coalitions are drawn: fair coins, with complements, low-discrepancy points, Hadamard columns …"
     ),
+    "strata": Word("parts of the way from none to all shown in which each player arrives equally often", "parts"),
     "calls": Word("coalitions that may be asked for, for every row and target", "rows"),
     "hierarchy": Word("the tree of players: `nearest`, nested lists of their numbers, or merges as of a linkage"),
     "p_remove": Word("chance that a region is hidden", "0 … 1"),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from pellucid.core.ask import Attribution, Can, Query
 from pellucid.core.explanation import Kind
 from pellucid.core.method import at_least, method, param
-from pellucid.ops.designs import Design, chains, orders
+from pellucid.ops.arrivals import added, arriving
+from pellucid.ops.designs import Design, orders
 from pellucid.ops.games import Game, Played, Worth, efficiency
 
 
@@ -52,16 +52,7 @@ class PermutationSHAP:
         return orders(players, self.samples, self.seed, self.antithetic)
 
     def _design(self, players: int) -> Design:
-        shown = chains(self._places(players)).flatten(0, 1)
-        return Design(shown=shown, weight=torch.ones(len(shown)).double(), group=torch.zeros(len(shown)).long())
+        return arriving(self._places(players))
 
     def _mean(self, played: Played) -> Worth:
-        places = self._places(played.design.shown.shape[1])
-        v = played.scores.view(len(played.scores), len(places), -1)
-        added = v.diff(dim=2).gather(2, places.expand(len(v), -1, -1))  # [target, order, player]
-        sizes = [2] * (len(places) // 2) + [1] * (len(places) % 2) if self.antithetic else [1] * len(places)
-        each = torch.stack([some.sum(1) for some in added.split(sizes, 1)], 1)
-        off = each - each.new_tensor(sizes)[:, None] * (mean := added.mean(1))[:, None]
-        groups = len(sizes)
-        error = (off.square().sum(1) * groups / (groups - 1)).sqrt() / len(places)
-        return Worth(mean, error)
+        return added(played, self._places(played.design.shown.shape[1]), 2 if self.antithetic else 1)

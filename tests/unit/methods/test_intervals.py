@@ -15,6 +15,8 @@ from pellucid.methods.exact_shapley import shapley
 from pellucid.methods.kernel_shap import KernelSHAP, _solved
 from pellucid.methods.lime import LIME
 from pellucid.methods.permutation_shap import PermutationSHAP
+from pellucid.methods.stratified_shapley import StratifiedShapley
+from pellucid.ops.arrivals import arriving
 from pellucid.ops.designs import DESIGNS, everything
 from pellucid.ops.games import Played, Worth
 from pellucid.ops.ridge import ridge
@@ -78,6 +80,17 @@ def test_permutation_shap(game: str, antithetic: bool, samples: int) -> None:
         method = PermutationSHAP(samples=samples, antithetic=antithetic, seed=seed)
         found.append(method._mean(played(method, GAMES[game])))
     held(found, shapley(GAMES[game].mT), samples // 2 if antithetic else samples)
+
+
+@pytest.mark.parametrize("game", GAMES)
+@pytest.mark.parametrize("strata", [2, 4])
+def test_stratified_shapley(game: str, strata: int) -> None:
+    found: list[Worth] = []
+    for seed in range(SEEDS):
+        method = StratifiedShapley(samples=10 * strata, strata=strata, seed=seed)
+        design = arriving(method._order(10))
+        found.append(method._mean(Played(design, GAMES[game][number(design.shown)].mT)))
+    held(found, shapley(GAMES[game].mT), 10)
 
 
 @pytest.mark.parametrize("game", GAMES)
