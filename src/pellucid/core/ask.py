@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from torch import Tensor
 
@@ -71,6 +71,14 @@ class Variant:
 
     name: Hashable
     change: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = field(compare=False)
+
+
+def _doubled(weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    return {name: weight.double() for name, weight in weights.items() if weight.is_floating_point()}
+
+
+DOUBLE: Final = Variant("double precision", _doubled)
+"""The model with all its numbers in float64; points are given to it in float64 too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +181,9 @@ class Inside(Protocol):
     @property
     def attentions(self) -> tuple[Attention, ...]: ...
 
+    @property
+    def doubles(self) -> bool: ...
+
 
 class Query:
     """What a method sees: the clean rows, and questions to ask about them.
@@ -207,6 +218,11 @@ class Query:
     def front(self) -> Pixels:
         """How somebody's inputs become the rows of the model asked."""
         return self.references.pixels
+
+    @property
+    def doubles(self) -> bool:
+        """Whether the model can be asked in double precision (`Where(variant=DOUBLE)`): tried when this is read."""
+        return self._inside is not None and self._inside.doubles
 
     def baseline(self, spec: BaselineSpec) -> Tensor:
         """A reference input [batch, ...] in the units of x; the names are those of `pellucid.ops.reference`."""
@@ -465,6 +481,11 @@ class Session(Protocol):
     @property
     def attentions(self) -> tuple[Attention, ...]:
         """The attentions of the model in execution order."""
+        ...
+
+    @property
+    def doubles(self) -> bool:
+        """Whether the model runs in double precision too, and gives the same; where not, the decisions say why."""
         ...
 
     def run(self, rows: Rows, lane: Lane) -> Answer:

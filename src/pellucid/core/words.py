@@ -29,6 +29,9 @@ WORDS: dict[str, Word] = {
     ),
     "at": Word("the site where the numbers are measured; a layer's name or object, `auto`, or nothing for the input"),
     "rule": Word("how an integral is approximated, or how an operator hands its signal on"),
+    "precision": Word(
+        "the numbers to compute with: the model's own, double precision, or double where rounding takes too much"
+    ),
     "percentile": Word("share of the signals that is cut off", "per cent"),
     "relu": Word("whether negative values of the map are set to zero"),
     "window": Word("height and width of what is hidden at once", "pixels of the model's view"),

@@ -118,16 +118,17 @@ def ride(groups: list[Group]) -> None:
 
     And on a pass that has the same points for references.
     """
-    for plain in [g for g in groups if g.where.plain and all(t.what in FORWARD for t in g.takers)]:
+    for plain in [g for g in groups if g.where == Where(g.where.variant) and all(t.what in FORWARD for t in g.takers)]:
         for other in groups:
-            forward = Where(rule=other.where.rule, against=other.where.against, signal=other.where.signal)
-            if other.where == forward and not other.where.plain and other.points == plain.points:
+            w, variant = other.where, plain.where.variant
+            forward = Where(variant, rule=w.rule, against=w.against, signal=w.signal)
+            if w == forward and w != plain.where and other.points == plain.points:
                 other.takers = [*plain.takers, *other.takers]
                 other.anchor = other.anchor or plain.anchor
                 groups.remove(plain)
                 break
             scores = not plain.anchor and all(t.what is What.SCORE for t in plain.takers)
-            if scores and other.where.against == plain.points:
+            if scores and w.variant == variant and w.against == plain.points:
                 other.beside += plain.takers
                 groups.remove(plain)
                 break

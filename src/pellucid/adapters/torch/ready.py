@@ -37,5 +37,7 @@ class Ready:
     """Whether re-running only what lies behind a site was seen to give the same; sites not yet tried are missing."""
     laid: dict[Any, Any] = field(default_factory=dict)
     """Composites that look at positions, settled for the calls of a module: by (module, composite, what enters)."""
+    undoubled: str | None = None
+    """Why it does not run in double precision, "" where it does; None while nobody has asked."""
     unlike: set[Any] = field(default_factory=set)
     """(module, rule) where one reference row cannot stand for several."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from pellucid.adapters.torch.attend import attentions
 from pellucid.adapters.torch.backward import answered
 from pellucid.adapters.torch.beside import starts
+from pellucid.adapters.torch.double import as_asked, undoubled
 from pellucid.adapters.torch.outputs import Selector
 from pellucid.adapters.torch.outputs import scores as raw_scores
 from pellucid.adapters.torch.ready import Ready
@@ -26,7 +27,7 @@ from pellucid.adapters.torch.tape import Tape, touched
 from pellucid.adapters.torch.tokens import entering
 from pellucid.adapters.torch.twin import varied
 from pellucid.adapters.torch.watch import Headless
-from pellucid.core.ask import PLAIN, Answer, Lane, Rows, Variant
+from pellucid.core.ask import DOUBLE, PLAIN, Answer, Lane, Rows, Variant
 from pellucid.core.errors import RuleError, UnsupportedModel
 from pellucid.core.explanation import ModelCard
 from pellucid.core.points import At
@@ -39,6 +40,9 @@ from pellucid.propagation.deeplift import Unlike
 
 MOST = 32
 """Sets of rules of which something is remembered."""
+
+SLOWER = 4.6
+"""Times longer that double precision takes, measured on a CPU with a convolutional net."""
 
 
 class TorchSession:
@@ -94,6 +98,21 @@ class TorchSession:
             self.verification += 1
         return ready.attended
 
+    @property
+    def doubles(self) -> bool:
+        ready = self.ready
+        if ready.undoubled is None:
+            x = self._blank()
+            x = x + 0.1 if x.is_floating_point() else x
+            tape = Tape(self.sites, Lane(PLAIN, False), Rows(1, lambda: x, lambda: x, lambda: x, x, _best, 0), None)
+            ready.undoubled = undoubled(
+                ready.twin, lambda: self._variant(DOUBLE), lambda net, x: self._through(net, x, tape), x
+            )
+            self.verification += 2
+        if ready.undoubled:
+            self._decisions.append(f"double precision: not possible ({ready.undoubled})")
+        return not ready.undoubled
+
     def about(self, site: Site) -> tuple[str, ...]:
         """What was decided about a site that a method asked for."""
         found = self.site(site)
@@ -134,6 +153,9 @@ class TorchSession:
         return self.ready.budget.rows(self.bytes(lane), largest, lane.backward)
 
     def bytes(self, lane: Lane) -> int:
+        return self._bytes(lane) * (2 if lane.where.variant == DOUBLE else 1)
+
+    def _bytes(self, lane: Lane) -> int:
         facts = self.ready.facts
         if self._tailed(lane):
             return 4 * self._behind(lane.where.edit.site)  # pyright: ignore[reportOptionalMemberAccess]
@@ -168,7 +190,8 @@ class TorchSession:
     def seconds(self, lane: Lane, graded: int) -> float:
         times = self.ready.seconds or {}
         forward, backward = times.get("forward", 0.0), times.get("backward", 0.0)
-        return forward + (backward * graded if lane.gradient else 0.1 * backward * graded if lane.backward else 0.0)
+        once = forward + (backward * graded if lane.gradient else 0.1 * backward * graded if lane.backward else 0.0)
+        return once * (SLOWER if lane.where.variant == DOUBLE else 1)
 
     # -- evaluation ------------------------------------------------------------------------------------------
 
@@ -184,7 +207,7 @@ class TorchSession:
         if not lane.backward:
             with torch.inference_mode():
                 tape = Tape(self.sites, lane, rows, None)
-                out = self._forward(net, entering().clone(), tape)
+                out = self._forward(net, as_asked(entering(), lane).clone(), tape)
                 explained = rows.objective(out, tape.seen)
             return Answer(out.clone(), explained.clone(), sites={s: t.clone() for s, t in tape.seen.items()})
         if where.rule is None:
@@ -218,7 +241,7 @@ class TorchSession:
             )
         before = Intercept(net, rule, names=names)
         with torch.enable_grad(), before:
-            leaf = self._references(rows, lane).clone().requires_grad_()
+            leaf = as_asked(self._references(rows, lane), lane).clone().requires_grad_()
             out = self._forward(net, leaf * 1, Tape(self.sites, lane, rows, leaf)).detach()
         if rows.start is None:
             rows = replace(rows, start=lambda y: starts(rule, score, y, out, rows.graded))
@@ -304,9 +327,9 @@ class TorchSession:
 
         Rules tell what depends on the points from what is constant, wherever their signal is read.
         """
-        leaf = rows.build().detach().requires_grad_(lane.gradient or lane.where.rule is not None)
+        leaf = as_asked(rows.build().detach(), lane).requires_grad_(lane.gradient or lane.where.rule is not None)
         with torch.enable_grad():
-            return leaf, (leaf if lane.where.into is None else rows.clean()) * 1
+            return leaf, (leaf if lane.where.into is None else as_asked(rows.clean(), lane)) * 1
 
     def _note(self, net: nn.Module, seen: Intercept) -> None:
         """Say what a rule served, and which activations kept their ordinary gradient."""
