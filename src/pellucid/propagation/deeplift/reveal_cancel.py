@@ -110,6 +110,10 @@ class RevealCancel(Rescale):
         """The word in the audit."""
         return "reveal-cancel"
 
+    def finishes(self, call: Call) -> bool:
+        """Never: it needs both ends."""
+        return False
+
     def keep(self, call: Call, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """m, and m⁺ − m and m⁻ − m in the units of the linear operator's output, where there is one."""
         index = subject(call)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -40,14 +40,26 @@ class Rescale(Rule):
             raise refusal(call, "has two arguments that depend on the input", "write it with exp, log and products")
         return True
 
+    def finishes(self, call: Call) -> bool:
+        """Rectifiers that cut do: of x and r, their multiplier needs the difference only."""
+        return call.reference is not None and is_cut(call)
+
     def keep(self, call: Call, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """The multiplier itself: nothing that the model does later can change it."""
+        """The multiplier itself, which nothing that the model does later can change; where it cuts, x − r."""
+        if self.finishes(call):
+            x, r = ends(call, inputs, subject(call))
+            return (x - r,)
         index = subject(call)
         x, r = ends(call, inputs, index)
         m = secant(Curve.of(call, inputs, index), x, r, call.reference[1] if call.reference else None)
         if m.shape != x.shape:
             raise refusal(call, "has constants that enlarge its input", "expand the input before")
         return (m,)
+
+    def finish(self, call: Call, kept: tuple[Tensor, ...], output: Any) -> tuple[Tensor, ...]:
+        """The multiplier, with the output of the call itself; its slope is known from its output too."""
+        y, (_, y0), (way,) = output.detach(), call.reference or (None, output), kept
+        return (_mended_by_channel((y - y0).div_(way), way, y, _cut(*_cuts(call)).slope),)
 
     def back(self, call: Call, kept: tuple[Tensor, ...], *upstream: Tensor) -> Signals:
         """Δf / Δx · m_out."""
@@ -73,7 +85,7 @@ class Curve:
     def of(call: Call, inputs: tuple[Tensor, ...], index: int) -> Curve:
         """The curve of input `index`."""
         name, rectifier = call.operator.name, call.place.kind is Kind.RECTIFIER
-        if rectifier and (name in _CUT or name in _BY_SIGN):
+        if is_cut(call):
             return _cut(*_cuts(call))
 
         def value(x: Tensor) -> Tensor:
@@ -102,8 +114,7 @@ def secant(f: Curve, x: Tensor, r: Tensor, made: Tensor | None = None) -> Tensor
     """
     y, y0, way = f.value(x), f.value(r) if made is None else made, x - r
     if f.straight:
-        m = y.sub_(y0).div_(way)
-        return torch.where(way == 0, f.slope(x).to(m.dtype), m)
+        return _mended(y.sub_(y0).div_(way), way, lambda: f.slope(x).to(y.dtype))
     change = y - y0
     m = change / way
     eps = torch.finfo(m.dtype).eps
@@ -115,6 +126,28 @@ def secant(f: Curve, x: Tensor, r: Tensor, made: Tensor | None = None) -> Tensor
     return torch.where(close & fits | (way == 0), middle, m)
 
 
+def _mended(m: Tensor, way: Tensor, slope: Callable[[], Tensor]) -> Tensor:
+    """Quotients m = Δf / Δx, and slopes where both vanish: 0 / 0 is no number, which one sum tells of all of them.
+
+    To ask for that number would hold up an accelerator.
+    """
+    if m.device.type == "cpu" and not bool(m.sum().isnan()):
+        return m
+    return torch.where(way == 0, slope(), m)
+
+
+def _mended_by_channel(m: Tensor, way: Tensor, y: Tensor, slope: Function) -> Tensor:
+    """The same where the slope is known from y: few channels have such places, and only those are gone through."""
+    if m.device.type != "cpu" or m.ndim < 3:
+        return torch.where(way == 0, slope(y), m)
+    holes = m.sum((0, *range(2, m.ndim))).isnan().nonzero()[:, 0]
+    if 3 * len(holes) > m.shape[1]:
+        return torch.where(way == 0, slope(y), m)
+    if len(holes):
+        m[:, holes] = torch.where(way[:, holes] == 0, slope(y[:, holes]), m[:, holes])
+    return m
+
+
 def _where(f: Curve, x: Tensor, close: Tensor) -> Tensor:
     """f′(x) at the places that are asked for."""
     if not f.alone:
@@ -122,6 +155,12 @@ def _where(f: Curve, x: Tensor, close: Tensor) -> Tensor:
     slope = torch.zeros_like(x)
     slope[close] = f.slope(x[close])
     return slope
+
+
+def is_cut(call: Call) -> bool:
+    """Whether a call is max(low, min(x, high)), however it is written."""
+    name = call.operator.name
+    return call.place.kind is Kind.RECTIFIER and (name in _CUT or name in _BY_SIGN)
 
 
 def _cut(low: float, high: float) -> Curve:
