@@ -135,6 +135,10 @@ class FunctionSession:
     def attentions(self) -> tuple[Attention, ...]:
         return ()
 
+    @property
+    def doubles(self) -> bool:
+        return False
+
     def measure(self) -> None:
         """Time one row, for plans."""
         start = time.perf_counter()
