@@ -323,3 +323,18 @@ def test_a_bert_with_its_tokenizer() -> None:
     (wanted,) = torch.autograd.grad(score, vectors)
     close(them[0].values, wanted)
     close(them[1].values, vectors * wanted)
+
+
+class Choosy(Encoder):
+    """Refuses rows without an end, as sequence to sequence models of Hugging Face do."""
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        if not bool((input_ids == 15).any(1).all()):
+            raise ValueError("each example must have an end")
+        return super().forward(input_ids, attention_mask)
+
+
+def test_models_are_looked_at_with_a_row_that_they_take() -> None:
+    model = wrap(net(Choosy()), Splitter())
+    assert plan(model, TEXTS, "input_x_gradient").images == 2
+    close(explain(model, TEXTS, AttentionRollout())[0].values, one(AttentionRollout(), None).values)

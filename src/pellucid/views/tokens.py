@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -14,21 +13,12 @@ from pellucid.views.figure import Box, Figure, Mark, Photo, Text, bottom
 from pellucid.views.letters import fit, width
 from pellucid.views.look import Look
 from pellucid.views.picture import Picture
+from pellucid.views.pieces import Piece, read
 from pellucid.views.words import number, plain
 
 SIZE, LINE, PAD, GAP = 12.0, 22.0, 2.0, 3.0
 """Letters, lines, the ground left and right of a token, and the space between words; logical pixels."""
 DARK, LIGHT = "#101418", "#ffffff"
-WORD_STARTS = ("Ġ", "▁")
-"""What stands for the space before a word in vocabularies of byte pairs and of SentencePiece."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
-    """One token as it is read: its letters, and whether it goes on with the word before it."""
-
-    text: str
-    glued: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,21 +114,6 @@ def pieces_of(row: Explanation) -> tuple[Piece, ...]:
     """The tokens of a single row; numbers where only ids were explained."""
     known = row.inputs.tokens
     return read(known[0]) if known else read([str(i + 1) for i in range(row.values.shape[row.dims.index(TOKEN)])])
-
-
-def read(names: Sequence[str]) -> tuple[Piece, ...]:
-    """Tokens without the signs with which vocabularies mark where words begin or go on."""
-    marked = any(name.startswith(WORD_STARTS) for name in names)
-    return tuple(_piece(name, marked, first=place == 0) for place, name in enumerate(names))
-
-
-def _piece(name: str, marked: bool, first: bool) -> Piece:
-    if name.startswith("##") and len(name) > 2:
-        return Piece(text=name[2:], glued=not first)
-    begins = name.startswith(WORD_STARTS)
-    bare = name[1:] if begins else name
-    special = name[:1] in "<[" and name[-1:] in ">]"
-    return Piece(text=bare.replace("Ċ", "⏎") or "␣", glued=marked and not begins and not special and not first)
 
 
 def ink(ground: tuple[int, int, int]) -> str:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pellucid.core.explanation import CHANNEL, HEIGHT, TOKEN, WIDTH, Check, Explanation, Kind
+from pellucid.views.pieces import read
 
 _ROWS = ("upper", "middle", "lower")
 _COLUMNS = ("left", "centre", "right")
@@ -129,7 +130,8 @@ def _text_says(row: Explanation) -> str:
     if float(values.min()) == float(values.max()):
         return f"all tokens have the value {number(float(values.min()))}."
     best = values.abs().argsort(descending=True, stable=True)[:3].tolist()
-    return "strongest at " + ", ".join(f"‘{plain(known[i])}’ ({number(float(values[i]))})" for i in best) + "."
+    names = read(known)
+    return "strongest at " + ", ".join(f"‘{plain(names[i].text)}’ ({number(float(values[i]))})" for i in best) + "."
 
 
 def _mass(row: Explanation, values: Tensor) -> Tensor:

@@ -17,7 +17,9 @@ from pellucid.core.errors import FileExists, InputError
 from pellucid.core.explanation import Explanation, Kind
 from pellucid.views.drawing import look_of, plane
 from pellucid.views.figure import Box, Text
-from pellucid.views.tokens import Piece, read, tokens
+from pellucid.views.pieces import Piece, read
+from pellucid.views.tokens import tokens
+from pellucid.views.words import describe
 
 TEXTS = ["the film was very terrib ##ly good and not bad", "a great film"]
 
@@ -70,6 +72,19 @@ def test_word_pieces_are_glued_and_byte_pairs_too() -> None:
     glued = [("<s>", False), ("The", True), ("film", False), ("ed", True), ("</s>", False)]
     assert read(["<s>", "The", "Ġfilm", "ed", "</s>"]) == tuple(Piece(text=t, glued=g) for t, g in glued)
     assert [p.text for p in read(["▁A", "▁", "Ċ"])] == ["A", "␣", "⏎"]
+
+
+def test_vocabularies_of_bytes_are_read_as_letters() -> None:
+    tok = pytest.importorskip("tokenizers")
+    text = "Das Café öffnet – schön, 10 € für 日本!\nGut"
+    pieces = [piece for piece, _ in tok.pre_tokenizers.ByteLevel(add_prefix_space=False).pre_tokenize_str(text)]
+    shown = read(["<s>", *pieces, "</s>"])
+    assert [p.text for p in shown] == [
+        "<s>", "Das", "Café", "öffnet", "–", "schön", ",", "10", "€", "für", "日本", "!", "⏎", "Gut", "</s>",
+    ]  # fmt: skip
+    assert read(["ĠæĹ", "¥"])[0].text == "\ufffd"  # the two tokens of one letter
+    assert [p.text for p in read(["cafÃ©", "Ã"])] == ["cafÃ©", "Ã"]  # no vocabulary of bytes
+    assert "‘café’ (1)" in describe(made(torch.tensor([0.0, 1.0]), names=("ĠThe", "ĠcafÃ©")))
 
 
 def test_html_shows_all_pieces_and_nothing_else_gets_in() -> None:

@@ -172,7 +172,8 @@ class TorchModel:
         prepared, folded, why, spent = self._fast(net, row, facts)
         image = (int(row.shape[-2]), int(row.shape[-1])) if row.ndim == 4 else None
         budget = Budget(tuple(row.shape[1:]), row.dtype, row.device, min(MEMORY, available() // 4))
-        return Ready(net, facts, prepared, folded, why, budget, image, {}), 1 + spent
+        ids = None if row.is_floating_point() else row.detach().clone()
+        return Ready(net, facts, prepared, folded, why, budget, image, {}, ids=ids), 1 + spent
 
     def _fast(self, net: nn.Module, row: Tensor, facts: Facts) -> tuple[nn.Module | None, frozenset[str], str, int]:
         """The prepared form, if it is wanted, pays, and agrees: (module or None, folded layers, why, rows run)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from pellucid.adapters.torch.budget import Budget
 from pellucid.adapters.torch.watch import Facts
@@ -39,5 +39,7 @@ class Ready:
     """Composites that look at positions, settled for the calls of a module: by (module, composite, what enters)."""
     undoubled: str | None = None
     """Why it does not run in double precision, "" where it does; None while nobody has asked."""
+    ids: Tensor | None = None
+    """A row of token ids to look with: models may refuse one that is nothing but padding."""
     unlike: set[Any] = field(default_factory=set)
     """(module, rule) where one reference row cannot stand for several."""

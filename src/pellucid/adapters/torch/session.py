@@ -304,6 +304,9 @@ class TorchSession:
         return self._forward(self._net(lane), x, tape)
 
     def _blank(self) -> Tensor:
+        """A row to look with."""
+        if self.ready.ids is not None:
+            return self.ready.ids.clone()
         budget = self.ready.budget
         return torch.zeros(1, *budget.shape, dtype=budget.dtype, device=budget.device)
 

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from pellucid.core.explanation import CHANNEL, HEIGHT, TOKEN, WIDTH, Check, Explanation, ModelCard, Record
 from pellucid.views.grid import variants
+from pellucid.views.pieces import read
 from pellucid.views.report.cards import KINDS, Card, card, check_title, colours_of
 from pellucid.views.report.layers import Layer, layer
-from pellucid.views.tokens import Coloured, ink, read, tokens
+from pellucid.views.tokens import Coloured, ink, tokens
 from pellucid.views.words import checked, describe, number, per_token, percent, plural, strength, what
 
 Mark = Literal["passed", "near", "failed", "told"]
