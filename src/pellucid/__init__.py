@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pellucid.api import plan as plan
     from pellucid.api import report as report
     from pellucid.api import wrap as wrap
+    from pellucid.api.studies import surrogate as surrogate
     from pellucid.core.explanation import Explanation as Explanation
     from pellucid.core.explanation import Explanations as Explanations
     from pellucid.core.explanation import Kind as Kind
@@ -103,6 +104,7 @@ if TYPE_CHECKING:
 # Names are fetched when they are first used: `pellucid --help` need not wait for torch.
 _HOMES = {
     "pellucid.api": ("wrap", "load", "explain", "measure", "compare", "plan", "audit", "layers", "cite", "report"),
+    "pellucid.api.studies": ("surrogate",),
     "pellucid.core.explanation": ("Explanation", "Explanations", "Kind"),
     "pellucid.core.measurements": ("Measurement", "Measurements"),
     "pellucid.core.site": ("Site",),

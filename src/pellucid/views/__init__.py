@@ -12,6 +12,7 @@ from pellucid.views.notebook import mime_bundle
 from pellucid.views.palette import PALETTES, Palette, palette
 from pellucid.views.panel import panel
 from pellucid.views.picture import Picture
+from pellucid.views.surrogate import surrogate
 from pellucid.views.tokens import tokens
 from pellucid.views.words import describe
 
@@ -30,6 +31,7 @@ __all__ = [
     "panel",
     "save_maps",
     "shared_scale",
+    "surrogate",
     "tokens",
 ]
 

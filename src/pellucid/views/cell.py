@@ -102,7 +102,7 @@ def cell_marks(
     bar = w if w > 0.6 * style.size else style.size
     marks += bar_marks(drawn.palette, look_of(row, look), drawn.scale, x, end + 8, bar)
     for text, red in chips_of(row, drawn.note):
-        marks += _chip(text, red, x, bottom(marks) + 8, style.size)
+        marks += chip(text, red, x, bottom(marks) + 8, style.size)
     if not predictions:
         return marks
     return marks + prediction_marks(row, x, bottom(marks) + 10, style, frozenset(row.target.index))
@@ -174,7 +174,8 @@ def chips_of(row: Explanation, note: str) -> list[tuple[str, bool]]:
     return failed + odd
 
 
-def _chip(text: str, red: bool, x: float, y: float, room: float) -> list[Mark]:
+def chip(text: str, red: bool, x: float, y: float, room: float) -> list[Mark]:
+    """A remark that must be seen: red where a check failed, else amber."""
     ink, ground = (RED, RED_GROUND) if red else (AMBER, AMBER_GROUND)
     lines = wrap(text, room - 30, SMALL)
     wide = max(width(line, SMALL) for line in lines) + 30
