@@ -96,6 +96,7 @@ if TYPE_CHECKING:
     from pellucid.methods.xrai import XRAI as XRAI
     from pellucid.preprocess import Preprocess as Preprocess
     from pellucid.preprocess import Table as Table
+    from pellucid.preprocess import Words as Words
     from pellucid.studies.pick import submodular_pick as submodular_pick
     from pellucid.views import panel as panel
 
@@ -150,7 +151,7 @@ _HOMES = {
     "pellucid.methods.sobol_attribution": ("SobolAttribution",),
     "pellucid.methods.stratified_shapley": ("StratifiedShapley",),
     "pellucid.methods.xrai": ("XRAI",),
-    "pellucid.preprocess": ("Preprocess", "Table"),
+    "pellucid.preprocess": ("Preprocess", "Table", "Words"),
     "pellucid.studies.pick": ("submodular_pick",),
     "pellucid.views": ("panel",),
 }

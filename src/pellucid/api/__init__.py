@@ -33,7 +33,7 @@ from pellucid.core.store import Shelf
 from pellucid.core.target import OUTPUTS, Asked, Output
 from pellucid.engine import run
 from pellucid.engine.rehearsal import Rehearsal
-from pellucid.preprocess import Preprocess, Table, Tokens, is_table, is_tokenizer
+from pellucid.preprocess import Preprocess, Table, Tokens, Words, is_table, is_tokenizer
 
 DEFAULT = ("integrated_gradients", "grad_cam")
 FOR_TEXTS = ("integrated_gradients", "input_x_gradient")
@@ -88,14 +88,16 @@ def wrap(
         if not isinstance(module, nn.Module):
             return adapted(module, made, labels, name=name, outputs=outputs, emits=emits, rows=rows)
     inner: Any = module  # what is none is refused there
+    if isinstance(made, Words):
+        raise ParameterError(f"Words for {type(module).__name__}", "a tokenizer", "a torch model takes token ids")
     return TorchModel(inner, made, labels, name=name, outputs=outputs, emits=emits, evaluate=evaluate, rows=rows)
 
 
-def _front(given: Any) -> Preprocess | Table:
+def _front(given: Any) -> Preprocess | Table | Words:
     """How inputs become rows, from what users have: a transform, a table, nothing."""
     if given is None:
         return Preprocess.identity()
-    if isinstance(given, (Preprocess, Table)):
+    if isinstance(given, (Preprocess, Table, Words)):
         return given
     return Table.of(given) if is_table(given) else Preprocess.from_callable(given)
 

@@ -153,11 +153,13 @@ class Share:
 
 
 def shares(groups: Iterable[Group]) -> list[Share]:
-    """Groups that run alike and explain the same picks, those with the anchor first."""
-    found: dict[tuple[Lane, tuple[int, ...], int], Share] = {}
+    """Groups that run alike, on rows of one shape, and explain the same picks; those with the anchor first."""
+    found: dict[Any, Share] = {}
     for group in sorted(groups, key=lambda g: not g.anchor):
         lane, (picks, graded) = group.lane(), group.picks()
-        found.setdefault((lane, tuple(map(id, picks)), graded), Share(lane, picks, graded, [])).groups.append(group)
+        like = group.points.like
+        key = (lane, tuple(map(id, picks)), graded, like.shape[1:], like.dtype)
+        found.setdefault(key, Share(lane, picks, graded, [])).groups.append(group)
     return list(found.values())
 
 

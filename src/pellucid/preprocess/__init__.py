@@ -6,5 +6,6 @@ from pellucid.preprocess.geometry import INTERPOLATIONS
 from pellucid.preprocess.preprocess import Preprocess
 from pellucid.preprocess.table import Column, Table, is_table
 from pellucid.preprocess.tokens import Tokens, is_tokenizer
+from pellucid.preprocess.words import Words
 
-__all__ = ["INTERPOLATIONS", "Column", "Preprocess", "Table", "Tokens", "is_table", "is_tokenizer"]
+__all__ = ["INTERPOLATIONS", "Column", "Preprocess", "Table", "Tokens", "Words", "is_table", "is_tokenizer"]

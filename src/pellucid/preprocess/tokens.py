@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pellucid.core.errors import InputError
+from pellucid.core.errors import InputError, ParameterError
+from pellucid.core.explanation import TOKEN
+from pellucid.ops.boards import NOBODY, Board, grouped
 
 ENDLESS = 10**9
 """Tokenizers without a longest length give a number above it."""
@@ -109,12 +111,92 @@ class Tokens:
         padded = [[*one.ids, *[self.pad or 0] * (length - len(one.ids))] for one in texts]
         return torch.tensor(padded, dtype=torch.int64)
 
+    def board(self, rows: Tensor, regions: Any, fill: Any) -> Board:
+        """Who plays in rows of token ids: the tokens, or `words` of several; special tokens and padding always stay.
+
+        regions  `auto` and `words` join the pieces of a word, `tokens` does not; or the player of every token
+        fill     `mask` puts the mask token; `remove` takes tokens out and closes the row; `auto` masks where there is
+                 a mask token; or a token, or its id
+        Raises InputError for rows without a player, ParameterError for anything else.
+        """
+        ids = rows.cpu()
+        labels = [self._players(row, regions) for row in ids]
+        empty = [i + 1 for i, one in enumerate(labels) if int(one.max()) < 0]
+        if empty:
+            raise InputError(f"rows {empty} hold special tokens only", "at least one token that may be hidden")
+        word = self._fill(fill)
+        if word is None and self.pad is None:
+            raise ParameterError("fill='remove', and a tokenizer without padding", "a token to put", "fill='mask'")
+        shown = torch.full((1, 1, 1), self.pad or 0 if word is None else word, dtype=rows.dtype, device=rows.device)
+        return Board(
+            x=rows,
+            labels=torch.stack(labels).to(rows.device),
+            fill=shown,
+            dims=(TOKEN,),
+            pad=self.pad if word is None else None,
+        )
+
+    def _players(self, row: Tensor, regions: Any) -> Tensor:
+        """The player of every token; −1 for special ones."""
+        pieces = self.pieces(row.tolist())
+        free = [not self._special(int(i), piece) for i, piece in zip(row, pieces, strict=True)]
+        if not isinstance(regions, str):
+            given = grouped(regions, len(row))
+            return _numbered([int(one) if may else None for one, may in zip(given, free, strict=True)])
+        if regions not in ("auto", "words", "tokens"):
+            raise ParameterError(f"regions {regions!r} of a text", "words or tokens, or the player of every token")
+        starts = [True] * len(pieces) if regions == "tokens" else word_starts(pieces)
+        word, seen = 0, []
+        for place, (starting, may) in enumerate(zip(starts, free, strict=True)):
+            word += starting or not may or (place > 0 and not free[place - 1])
+            seen.append(word if may else None)
+        return _numbered(seen)
+
+    def _special(self, number: int, piece: str) -> bool:
+        known = getattr(self.tokenizer, "all_special_ids", None)
+        if number == self.pad:
+            return True
+        if known is not None:
+            return number in known and number != getattr(self.tokenizer, "unk_token_id", None)
+        return piece[:1] in "<[" and piece[-1:] in ">]" and len(piece) > 2
+
+    def _fill(self, fill: Any) -> int | None:
+        """The id that hidden tokens show; None where they are taken out."""
+        mask = getattr(self.tokenizer, "mask_token_id", None)
+        if fill == "remove" or (fill == "auto" and mask is None):
+            return None
+        if fill in ("mask", "auto"):
+            if mask is None:
+                raise ParameterError("fill='mask', and a tokenizer without a mask token", "a token", "fill='remove'")
+            return int(mask)
+        if isinstance(fill, str):
+            find = getattr(self.tokenizer, "convert_tokens_to_ids", None)
+            number = None if find is None else find(fill)
+            if number is None or number == getattr(self.tokenizer, "unk_token_id", None):
+                raise ParameterError(f"fill {fill!r} of a text", "mask, remove, a token of the vocabulary, or its id")
+            return int(number)
+        if isinstance(fill, int) and not isinstance(fill, bool) and fill >= 0:
+            return fill
+        raise ParameterError(f"fill {fill!r} of a text", "mask, remove, a token, or its id")
+
     def unpadded(self, ids: Tensor) -> tuple[int, ...]:
         """The ids of one row without the padding behind them."""
         row = [int(i) for i in ids]
         while len(row) > 1 and row[-1] == self.pad:
             row.pop()
         return tuple(row)
+
+
+def word_starts(pieces: Sequence[str]) -> list[bool]:
+    """Whether a piece begins a word, by the signs of vocabularies: `##` goes on; `▁` and `Ġ` begin, others go on."""
+    marked = any(piece.startswith(("▁", "Ġ")) for piece in pieces)
+    return [piece.startswith(("▁", "Ġ")) if marked else not piece.startswith("##") for piece in pieces]
+
+
+def _numbered(players: Sequence[int | None]) -> Tensor:
+    """Players numbered 0 … n − 1 in order of appearance; −1 for nobody."""
+    order = {one: i for i, one in enumerate(dict.fromkeys(p for p in players if p is not None))}
+    return torch.tensor([NOBODY if one is None else order[one] for one in players])
 
 
 def left_out(whole: Sequence[int], kept: Sequence[int]) -> list[int]:
