@@ -11,6 +11,7 @@ from pellucid.cli import text
 from pellucid.cli.app import Verb
 from pellucid.cli.model import BUNDLED, HELP, load_model
 from pellucid.cli.talk import Talk, json_option
+from pellucid.core.errors import InputError
 
 
 def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -41,8 +42,15 @@ def command(talk: Talk, word: str | None, named: str | None, pretrained: bool, p
     They have height and width, and stand in running order; the one that `auto` takes is marked.
     """
     import pellucid
+    from pellucid.preprocess import Tokens
 
     handle = load_model(one_model(word, named), pretrained)
+    if isinstance(handle.preprocess, Tokens):
+        raise InputError(
+            f"{handle.name} reads texts, and none of its layers has height and width",
+            "a model of pictures",
+            "methods with `at` take any layer of it by name: the names of its modules",
+        )
     found = pellucid.layers(handle, photo)
     rows = [("→" if chosen else "", name, " × ".join(map(str, shape)), kind) for name, kind, shape, chosen in found]
     talk.say(text.table(rows, ("", "LAYER", "CHANNEL × HEIGHT × WIDTH", "TYPE"), indent=""))

@@ -85,6 +85,11 @@ def test_audits_and_labels(run: Run) -> None:
     assert run("labels", "-M", READER).stdout.split() == ["0", "bad", "1", "so", "so", "2", "good"]
 
 
+def test_layers_of_texts_have_no_places(run: Run) -> None:
+    done = run("layers", READER)
+    assert done.exit_code == 1 and "none of its layers has height and width" in done.stderr
+
+
 def test_models_of_texts_beside_each_other(run: Run) -> None:
     done = run("compare", "-M", READER, "-M", READER, GREAT, "-m", "gradient", "--json")
     assert [m["name"] for m in json.loads(done.stdout)["models"]] == ["reader", "reader (2)"]
