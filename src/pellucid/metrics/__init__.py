@@ -2,6 +2,20 @@
 
 from __future__ import annotations
 
+from pellucid.metrics.average_drop import AverageDrop as AverageDrop
+from pellucid.metrics.average_drop import AverageGain as AverageGain
+from pellucid.metrics.average_drop import AverageIncrease as AverageIncrease
+from pellucid.metrics.completeness import CompletenessGap as CompletenessGap
 from pellucid.metrics.deletion import Deletion as Deletion
 from pellucid.metrics.deletion import Insertion as Insertion
 from pellucid.metrics.deletion import InsertionDeletion as InsertionDeletion
+from pellucid.metrics.erasure import Comprehensiveness as Comprehensiveness
+from pellucid.metrics.erasure import Sufficiency as Sufficiency
+from pellucid.metrics.fidelity import FidelityCorrelation as FidelityCorrelation
+from pellucid.metrics.fidelity import SensitivityN as SensitivityN
+from pellucid.metrics.flipping import IROF as IROF
+from pellucid.metrics.flipping import PixelFlipping as PixelFlipping
+from pellucid.metrics.flipping import RegionPerturbation as RegionPerturbation
+from pellucid.metrics.infidelity import Infidelity as Infidelity
+from pellucid.metrics.monotonicity import Monotonicity as Monotonicity
+from pellucid.metrics.road import ROAD as ROAD

@@ -15,7 +15,7 @@ from pellucid.ops.removal import Order, Walk, area, walked
 
 @metric(family="faithfulness", better="lower", range=(0.0, 1.0), cite="petsiuk2018rise")
 class Deletion:
-    """∫₀¹ s(x without its share t of the highest values) dt    [Petsiuk et al. 2018, §4.2]
+    """∫₀¹ s(x without its share t of the highest values) dt    [Petsiuk et al. 2018]
 
     By trapezoids over the shares of the places that are really gone. extras: ties, the share of the parts whose value
     another has as well; those go in an order drawn from the seed.
@@ -40,7 +40,7 @@ class Deletion:
 
 @metric(family="faithfulness", better="higher", range=(0.0, 1.0), cite="petsiuk2018rise")
 class Insertion:
-    """∫₀¹ s(fill, showing the share t of the highest values of x) dt    [Petsiuk et al. 2018, §4.2]
+    """∫₀¹ s(fill, showing the share t of the highest values of x) dt    [Petsiuk et al. 2018]
 
     As Deletion, from the other end: the highest values come first, onto a blurred photo.
     """

@@ -53,6 +53,17 @@ def per_place(e: Map, x: Tensor, reduce: str = "auto") -> Tensor:
     return values
 
 
+def amounts(e: Map, x: Tensor, reduce: str = "auto") -> Tensor:
+    """As `per_place`, but so that sums over places mean something: a region's worth is shared out over its places."""
+    values = per_place(e, x, reduce)
+    players, regions = e.whence.extras.get("players"), e.whence.extras.get("regions")
+    if players is None or regions is None or regions.shape != values.shape or (regions < 0).any():
+        return values
+    labels = regions.cpu().flatten(1)
+    size = sums(torch.ones_like(labels, dtype=torch.float64), labels).gather(1, labels)
+    return values / size.view(values.shape)
+
+
 def partition(q: Query, regions: Any) -> Tensor | None:
     """The number of every place's part, int64 [batch, *places] on the CPU; None where every place is its own.
 

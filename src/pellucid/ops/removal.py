@@ -105,14 +105,14 @@ class Order:
     def shares(self, counts: Tensor) -> Tensor:
         """The share of the places that are gone, float64 [batch, points]."""
         total = math.prod(self.rank.shape[1:])
-        return self.ahead.gather(1, counts.T) / total
+        return self.ahead.gather(1, counts.T).double() / total
 
 
 def _tied(worth: Tensor, parts: Tensor) -> Tensor:
     """worth: sorted, [batch, parts]; what is not there comes last."""
     same = (worth[:, 1:] == worth[:, :-1]) & worth[:, 1:].isfinite()
     pad = torch.nn.functional.pad
-    return (pad(same, (1, 0)) | pad(same, (0, 1))).sum(1) / parts
+    return (pad(same, (1, 0)) | pad(same, (0, 1))).sum(1).double() / parts
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -1,0 +1,174 @@
+"""Does the map, taken as a linear model, predict what a perturbation does to the score?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pellucid.core.ask import Query, together
+from pellucid.core.errors import InputError, ParameterError
+from pellucid.core.explanation import CHANNEL, Kind
+from pellucid.core.fold import Stack
+from pellucid.core.method import at_least, param
+from pellucid.core.metric import Map, Reading, metric, reading
+from pellucid.core.points import Around, Points, generator
+from pellucid.ops.places import amounts, filled, shape, spread
+from pellucid.ops.removal import numbers
+
+SMALL = "a contribution says nothing of small noise"
+STILL = "no perturbation changes the score"
+
+
+@metric(
+    family="faithfulness",
+    better="lower",
+    range=(0.0, float("inf")),
+    cite="yeh2019infidelity",
+    kinds={Kind.SENSITIVITY, Kind.CONTRIBUTION, Kind.CAM},
+)
+class Infidelity:
+    """E_I[(β I·a − (s(x) − s(x − I)))²],  β = E[I·a Δ] / E[(I·a)²]    [Yeh et al. 2019]
+
+    β is the optimal scale, as in the authors' program, so that the unit of a map does not count. extras: raw, the same
+    with β = 1; scale, β; unexplained, the value relative to E[Δ²], which is 1 for a map that knows nothing.
+    A sensitivity is multiplied with I; a contribution, and a map of a layer, is summed where I hides it.
+
+    perturb  `squares` hides a random square each time; `gaussian` adds noise of `spread` (for sensitivities); or your
+             own function of rows [samples, ...] that gives (I, x − I) of that shape, I being multiplied with the map as
+             it is; it is called once per photo
+    window   side of the squares; None is a quarter of the shorter side
+    fill     what hidden squares show; `auto` is the photo's mean colour
+    """
+
+    samples: int = at_least(2, default=64)
+    perturb: Any = param(default="squares", says="what is done to the input: `squares`, `gaussian`, or a function")
+    window: Any = param(default=None)
+    fill: Any = param(default="auto")
+    spread: float = at_least(0.0, default=0.1, above=True)
+    seed: int = param(default=0)
+
+    async def measure(self, q: Query, e: Map) -> Reading:
+        points, told, without = self._asked(q, e)
+        clean, moved = await together(q.score(), q.score(points, Stack()))
+        fall = (numbers(clean)[0] - numbers(moved)[0]).T
+        power = told.square().mean(1)
+        scale = (told * fall).mean(1) / torch.where(power > 0, power, 1)
+        error = (scale[:, None] * told - fall).square()
+        value, whole = error.mean(1), fall.square().mean(1)
+        return reading(
+            value,
+            std_error=error.std(1) / self.samples**0.5,
+            extras={"raw": (told - fall).square().mean(1), "scale": scale, "unexplained": value / whole},
+            without={**dict.fromkeys(without, whole >= 0), STILL: whole == 0},
+        )
+
+    def _asked(self, q: Query, e: Map) -> tuple[Points, Tensor, tuple[str, ...]]:
+        """The points, what the map says of them, I·a [batch, samples], and reasons against all values."""
+        if callable(self.perturb):
+            return *_own(self.perturb, q, e, self.samples), ()
+        if self.perturb == "gaussian":
+            around = Around(q.x, q.std(self.spread), self.samples, self.seed + (1 << 40))
+            told = -_products(e, q, [around.rows(k, k + 1, 0, len(q.x)) - q.x for k in range(self.samples)])
+            return around, told, () if e.kind is Kind.SENSITIVITY else (SMALL,)
+        if self.perturb != "squares" or q.x.ndim != 4:
+            raise ParameterError(
+                f"infidelity.perturb = {self.perturb!r} of rows of shape {tuple(q.x.shape[1:])}",
+                "`squares` (of pictures), `gaussian`, or a function",
+            )
+        squares = Squares.of(q, self.window, filled(q, self.fill, "mean"), self.samples, self.seed)
+        hidden = squares.hidden.flatten(1).double()
+        if e.kind is not Kind.SENSITIVITY:
+            return squares, amounts(e, q.x, "sum").flatten(1) @ hidden.T, ()
+        taken = (q.x - squares.fill).double().cpu() * _wide(e, q)
+        return squares, taken.flatten(2).sum(1) @ hidden.T, ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Squares(Points):
+    """Copies of x with one square hidden.  hidden: bool [samples, height, width]; fill: [batch or 1, ...]"""
+
+    x: Tensor
+    hidden: Tensor
+    fill: Tensor
+
+    @staticmethod
+    def of(q: Query, window: Any, fill: Tensor, samples: int, seed: int) -> Squares:
+        """Squares that lie anywhere in the picture, every place of the corner being equally likely."""
+        height, width = shape(q.x)
+        side = max(1, min(height, width) // 4) if window is None else window
+        if not isinstance(side, int) or isinstance(side, bool) or not 1 <= side <= min(height, width):
+            raise ParameterError(f"infidelity.window = {window!r}", f"a whole number from 1 to {min(height, width)}")
+        corner = torch.rand(samples, 2, generator=generator(seed, "metric squares", samples), dtype=torch.float64)
+        top, left = (corner * torch.tensor([height - side + 1, width - side + 1])).long().unbind(1)
+        down, across = torch.arange(height)[:, None], torch.arange(width)
+        rows = (down >= top[:, None, None]) & (down < top[:, None, None] + side)
+        columns = (across >= left[:, None, None]) & (across < left[:, None, None] + side)
+        return Squares(q.x, rows & columns, fill)
+
+    @property
+    def count(self) -> int:
+        return len(self.hidden)
+
+    @property
+    def like(self) -> Tensor:
+        return self.x
+
+    def rows(self, k0: int, k1: int, b0: int, b1: int) -> Tensor:
+        x, fill = self.x[b0:b1], self.fill if len(self.fill) == 1 else self.fill[b0:b1]
+        return torch.where(spread(self.hidden[k0:k1, None].to(x.device), x), fill, x).flatten(0, 1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Listed(Points):
+    """Rows as they are.  x: [batch, ...]; points: [points, batch, ...]"""
+
+    x: Tensor
+    points: Tensor
+
+    @property
+    def count(self) -> int:
+        return len(self.points)
+
+    @property
+    def like(self) -> Tensor:
+        return self.x
+
+    def rows(self, k0: int, k1: int, b0: int, b1: int) -> Tensor:
+        return self.points[k0:k1, b0:b1].flatten(0, 1)
+
+
+def _own(perturb: Callable[[Tensor], Any], q: Query, e: Map, samples: int) -> tuple[Points, Tensor]:
+    """A user's perturbations, photo by photo, so that no photo sees another."""
+    noise: list[Tensor] = []
+    moved: list[Tensor] = []
+    for row in q.x:
+        many = row.expand(samples, *row.shape).clone()
+        got = perturb(many)
+        if not (isinstance(got, tuple) and len(got) == 2 and all(_fits(one, many) for one in got)):
+            raise InputError("a perturb function that does not give (I, x − I)", f"two tensors of {tuple(many.shape)}")
+        noise.append(got[0].detach().to(row))
+        moved.append(got[1].detach().to(row))
+    return Listed(q.x, torch.stack(moved, 1)), _products(e, q, torch.stack(noise, 1).unbind(0))
+
+
+def _fits(one: object, many: Tensor) -> bool:
+    return isinstance(one, Tensor) and one.shape == many.shape
+
+
+def _products(e: Map, q: Query, noise: Any) -> Tensor:
+    """I·a of every sample, float64 [batch, samples]."""
+    a = _wide(e, q).flatten(1)
+    return torch.stack([(one.detach().double().cpu().flatten(1) * a).sum(1) for one in noise], 1)
+
+
+def _wide(e: Map, q: Query) -> Tensor:
+    """The map with channels as the rows have them; one without counts for each."""
+    if CHANNEL in e.dims or e.values.shape == q.x.shape:
+        if e.values.shape != q.x.shape:
+            raise InputError(f"a map of shape {tuple(e.values.shape[1:])}", f"one of {tuple(q.x.shape[1:])}")
+        return e.values
+    return spread(amounts(e, q.x, "sum"), q.x).expand(q.x.shape)

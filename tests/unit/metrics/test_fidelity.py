@@ -1,0 +1,264 @@
+"""Correlations, infidelity, imputation and completeness, where a linear model makes the right map known."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from pellucid import api
+from pellucid.core.errors import InputError, ParameterError
+from pellucid.core.explanation import Kind
+from pellucid.metrics import ROAD, CompletenessGap, FidelityCorrelation, Infidelity, SensitivityN
+from pellucid.ops.correlation import jackknifed, pearson, ranks, spearman
+from pellucid.ops.imputation import imputed
+from pellucid.ops.removal import Order
+
+from .planted import Corner, Linear, close, explained, measured, pictures, random, weights
+
+X, W = pictures(2), weights()
+NET = Linear(W, 0.7)
+RIGHT = W * (X - X.mean((2, 3), keepdim=True))  # contributions against the mean colour
+GRADIENT = W.expand_as(X)
+
+
+@pytest.mark.parametrize("metric", [FidelityCorrelation(), FidelityCorrelation(correlation="spearman"), SensitivityN()])
+def test_the_contributions_of_a_linear_model_correlate_perfectly(metric: object) -> None:
+    got = measured(metric, NET, X, RIGHT)
+    close(got.values, [1.0, 1.0])
+    close(measured(metric, NET, X, -3 * RIGHT).values, [-1.0, -1.0])
+    assert got.std_error is not None
+    close(got.std_error, [0.0, 0.0], 1e-6)
+
+
+def test_fidelity_correlation_subset_by_subset() -> None:
+    """Against NumPy: what the map says of every subset, and what the model does."""
+    values = random(2, 6, 6, seed=3)
+    seen: list[Tensor] = []
+
+    class Looking(Corner):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(x.detach().clone())
+            return super().forward(x)
+
+    net, fill = Looking(), X.mean((2, 3), keepdim=True).expand_as(X)
+    e = explained(net, X, values)
+    seen.clear()
+    got = api.measure(api.wrap(net), e, [FidelityCorrelation(samples=50)], inputs=X)[0]
+    rows = torch.cat(seen)
+    with torch.no_grad():
+        clean = Corner()(X).softmax(1)[:, 0]
+        for b in range(2):
+            hidden = [((r == fill[b]).all(0), r) for r in rows]
+            mine = [
+                (h, r) for h, r in hidden if torch.equal(torch.where(h, fill[b], X[b]), r) and 0 < int(h.sum()) < 36
+            ]
+            assert len(mine) == 50 and {int(h.sum()) for h, _ in mine} == {7}  # 20 % of 36
+            said = [float(values[b][h].sum()) for h, _ in mine]
+            fell = [float(clean[b] - Corner()(r[None]).softmax(1)[0, 0]) for _, r in mine]
+            close(got.values[b], float(np.corrcoef(said, fell)[0, 1]))
+
+
+def test_a_model_that_does_not_care_has_no_correlation() -> None:
+    """And no NaN becomes a zero."""
+    got = measured(FidelityCorrelation(), Linear(torch.zeros_like(W)), X, RIGHT)
+    assert all(math.isnan(v) for v in got.values) and all("does not change" in why for why in got.reasons)
+
+
+def test_painted_regions_are_shared_out() -> None:
+    """What a region is worth is counted once, however many pixels show it."""
+    labels = torch.tensor([[0] * 5 + [1]] * 6)
+    black = Linear(W.clamp(min=0))
+    e = api.explain(api.wrap(black), X, ["exact_shapley"], target=0)[0]
+    assert e.extras["players"].shape[0] == 2
+    worth = random(2, 2, seed=8)
+    painted = torch.stack([one[labels] for one in worth])
+    regions = labels.expand(2, -1, -1)
+    e = replace(e, values=painted, extras={"players": worth, "regions": regions}, kind=Kind.CONTRIBUTION)
+    shared = replace(e, values=painted / torch.tensor([30.0, 6.0])[labels], extras={})
+    one, other = (api.measure(api.wrap(black), one, ["fidelity_correlation"], inputs=X)[0] for one in (e, shared))
+    close(one.values, other.values)
+
+
+# -- infidelity --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "kind"),
+    [
+        (Infidelity(), RIGHT, Kind.CONTRIBUTION),
+        (Infidelity(window=1), GRADIENT, Kind.SENSITIVITY),
+        (Infidelity(perturb="gaussian"), GRADIENT, Kind.SENSITIVITY),
+        (Infidelity(perturb="gaussian", samples=8, seed=4), 5 * GRADIENT, Kind.SENSITIVITY),
+    ],
+)
+def test_a_linear_model_has_no_infidelity(metric: Infidelity, values: Tensor, kind: Kind) -> None:
+    got = measured(metric, NET, X, values, kind)
+    close(got.values, [0.0, 0.0])
+    scale = float(W.flatten()[0] / values[0].flatten()[0]) if kind is Kind.SENSITIVITY else 1.0
+    close(got.extras["scale"], [scale] * 2)
+    if scale == 1:
+        close(got.extras["raw"], [0.0, 0.0])
+    nothing = measured(metric, NET, X, random(2, 3, 6, 6, seed=77) - 0.5, kind)
+    assert all(u > 0.2 for u in nothing.extras["unexplained"])
+
+
+def test_contributions_say_nothing_of_small_noise() -> None:
+    got = measured(Infidelity(perturb="gaussian"), NET, X, RIGHT)
+    assert set(got.reasons) == {"a contribution says nothing of small noise"}
+
+
+def test_infidelity_of_ones_own_perturbations_by_hand() -> None:
+    """(noise, perturbed) as in Captum, photo by photo, with the raw and the optimally scaled error."""
+    noise = random(5, 3, 6, 6, seed=2) * 0.1
+    asked: list[tuple[int, ...]] = []
+
+    def perturb(x: Tensor) -> tuple[Tensor, Tensor]:
+        asked.append(tuple(x.shape))
+        x += 0  # a copy: what is done to it stays here
+        return noise, x - noise
+
+    values = random(2, 3, 6, 6, seed=4)
+    got = measured(Infidelity(perturb=perturb, samples=5), Corner(), X, values, Kind.SENSITIVITY)
+    assert asked == [(5, 3, 6, 6)] * 2
+    with torch.no_grad():
+        for b in range(2):
+            fall = (Corner()(X[b : b + 1]).softmax(1) - Corner()(X[b] - noise).softmax(1))[:, 0]
+            told = (noise * values[b]).flatten(1).sum(1)
+            scale = (told * fall).mean() / (told**2).mean()
+            close(got.extras["raw"][b], ((told - fall) ** 2).mean())
+            close(got.values[b], ((scale * told - fall) ** 2).mean())
+    with pytest.raises(InputError, match="perturb function"):
+        measured(Infidelity(perturb=lambda x: x), Corner(), X, values, Kind.SENSITIVITY)
+    with pytest.raises(ParameterError, match="window"):
+        measured(Infidelity(window=7), Corner(), X, values)
+    with pytest.raises(ParameterError, match="perturb"):
+        measured(Infidelity(perturb="circles"), Corner(), X, values)
+
+
+def test_more_samples_are_other_samples() -> None:
+    """B10: not the same repeated, so the error falls with their number."""
+    errors = [measured(Infidelity(samples=n, window=2), Corner(), X, RIGHT).std_error for n in (16, 1024)]
+    assert errors[0] is not None and errors[1] is not None
+    assert 4 < errors[0][0] / errors[1][0] < 16
+
+
+# -- ROAD --------------------------------------------------------------------------------------------------------
+
+
+def dense(x: Tensor, gone: Tensor) -> Tensor:
+    """The same system with a matrix: every place that is gone is the weighted mean of its neighbours in the picture."""
+    height, width = gone.shape
+    n = height * width
+    a, b = torch.eye(n, dtype=torch.float64), x.flatten(1).T.clone()
+    for i in range(height):
+        for j in range(width):
+            if not gone[i, j]:
+                continue
+            row, total = i * width + j, 0.0
+            b[row] = 0
+            for di in (-1, 0, 1):
+                for dj in (-1, 0, 1):
+                    if (di or dj) and 0 <= i + di < height and 0 <= j + dj < width:
+                        weight = 1 / 6 if di == 0 or dj == 0 else 1 / 12
+                        a[row, (i + di) * width + j + dj] -= weight
+                        total += weight
+            a[row, row] = total
+    return torch.linalg.solve(a, b).T.reshape(x.shape)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(1, 9), st.integers(2, 9), st.floats(0.05, 0.95), st.integers(0, 10**6))
+def test_imputation_solves_its_system(height: int, width: int, share: float, seed: int) -> None:
+    x = random(2, 3, height, width, seed=seed)
+    gone = random(2, height, width, seed=seed + 1) < share
+    gone[:, 0, 0] = False
+    got = imputed(x, gone)
+    for b in range(2):
+        close(got[b], dense(x[b], gone[b]), 1e-4)
+    close(imputed(x[:1], gone[:1]), got[:1], 1e-12)
+    assert torch.equal(torch.where(gone[:, None], 0, got), torch.where(gone[:, None], 0, x))
+
+
+def test_a_plane_is_imputed_exactly_inside() -> None:
+    down, across = torch.meshgrid(torch.arange(9.0), torch.arange(8.0), indexing="ij")
+    plane = (2 + 0.1 * down - 0.3 * across).double()[None, None]
+    gone = torch.zeros(1, 9, 8, dtype=torch.bool)
+    gone[0, 3:6, 2:6] = True
+    close(imputed(plane, gone), plane, 1e-5)
+
+
+def test_road_by_hand() -> None:
+    """B2: every row counts. B30: ties. And colour pictures."""
+    flat = torch.zeros(2, 6, 6, dtype=torch.float64)
+    flat[:, 1, 1], flat[:, 4, 2] = 2, 1
+    got = measured(ROAD(shares=(0.25, 0.5), std=0.0), Corner(), X, flat)
+    most = measured(ROAD(shares=(0.25, 0.5), std=0.0, first="most"), Corner(), X, flat)
+    order = Order.of(flat)
+    with torch.no_grad():
+        for b in range(2):
+            gaps, falls = [], []
+            for count in (9, 18):
+                low, high = (
+                    Corner()(dense(X[b], one.rank[b] < count)[None]).softmax(1)[0, 0]
+                    for one in (order.reversed(), order)
+                )
+                gaps.append(float(low - high) / 2)
+                falls.append(float(Corner()(X[b : b + 1]).softmax(1)[0, 0] - high))
+            close(got.values[b], sum(gaps) / 2, 1e-4)
+            close(most.values[b], sum(falls) / 2, 1e-4)
+    assert got.curve is not None
+    close(got.curve[0][0], [0.25, 0.5])
+    noisy = [measured(ROAD(std=0.05, seed=seed), Corner(), X, flat).values for seed in (0, 0, 1)]
+    assert noisy[0] == noisy[1] != noisy[2]
+
+
+# -- completeness ------------------------------------------------------------------------------------------------
+
+
+def test_completeness_is_a_gap_and_no_equality_of_floats() -> None:
+    """B13: exact up to rounding is a gap of rounding."""
+    handle = api.wrap(NET)
+    them = api.explain(handle, X, ["integrated_gradients", "input_x_gradient", "exact_shapley", "gradient"], target=0)
+    got = [m.values for m in api.measure(handle, them, ["completeness_gap"], inputs=X)]
+    close(got[0], [0.0, 0.0])
+    score = NET(X).detach()[:, 0].tolist()
+    close(got[1], [abs(0.7 / s) for s in score])  # the bias is nobody's
+    close(got[2], [0.0, 0.0])
+    assert all(map(math.isnan, got[3]))
+    whole = measured(CompletenessGap(baseline="mean"), NET, X, RIGHT * 1.25)
+    close(whole.values, [0.25, 0.25])
+    close(whole.extras["difference"], RIGHT.flatten(1).sum(1))
+    same = measured(CompletenessGap(baseline="black"), Linear(torch.zeros_like(W), 3.0), X, RIGHT)
+    assert set(same.reasons) == {"the difference of scores is rounding"}
+
+
+# -- correlations ------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.tuples(st.integers(-4, 4), st.integers(-4, 4)), min_size=3, max_size=12))
+def test_correlations(pairs: list[tuple[int, int]]) -> None:
+    a, b = (torch.tensor(one, dtype=torch.float64) for one in zip(*pairs, strict=True))
+    rank = [[(sum(v < w for v in one) + sum(v <= w for v in one) - 1) / 2 for w in one] for one in (a, b)]
+    close(ranks(a), rank[0])
+    constant = len(set(a.tolist())) == 1 or len(set(b.tolist())) == 1
+    for how, (u, v) in {pearson: (a.numpy(), b.numpy()), spearman: (np.array(rank[0]), np.array(rank[1]))}.items():
+        if constant:
+            assert how(a, b).isnan()
+            continue
+        close(how(a, b), float(np.corrcoef(u, v)[0, 1]))
+    if constant:
+        return
+    value, error = jackknifed(a, b, "pearson")
+    close(value, pearson(a, b))
+    keep = [torch.arange(len(a)) != i for i in range(len(a))]
+    without = torch.stack([pearson(a[k], b[k]) for k in keep])
+    if not without.isnan().any():
+        close(error, ((len(a) - 1) / len(a) * (without - without.mean()).square().sum()).sqrt(), 1e-6)
