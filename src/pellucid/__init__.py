@@ -89,6 +89,7 @@ if TYPE_CHECKING:
     from pellucid.methods.permutation_shap import PermutationSHAP as PermutationSHAP
     from pellucid.methods.rect_grad import RectGrad as RectGrad
     from pellucid.methods.rise import RISE as RISE
+    from pellucid.methods.shapley_interactions import ShapleyInteractions as ShapleyInteractions
     from pellucid.methods.smooth_grad import SmoothGrad as SmoothGrad
     from pellucid.methods.smooth_grad import VarGrad as VarGrad
     from pellucid.methods.sobol_attribution import SobolAttribution as SobolAttribution
@@ -147,6 +148,7 @@ _HOMES = {
     "pellucid.methods.permutation_shap": ("PermutationSHAP",),
     "pellucid.methods.rect_grad": ("RectGrad",),
     "pellucid.methods.rise": ("RISE",),
+    "pellucid.methods.shapley_interactions": ("ShapleyInteractions",),
     "pellucid.methods.smooth_grad": ("SmoothGrad", "VarGrad"),
     "pellucid.methods.sobol_attribution": ("SobolAttribution",),
     "pellucid.methods.stratified_shapley": ("StratifiedShapley",),

@@ -65,6 +65,8 @@ WORDS: dict[str, Word] = {
     "design": Word(
         "how coalitions are drawn: fair coins, with complements, low-discrepancy points, Hadamard columns …"
     ),
+    "index": Word("which definition of joint effects"),
+    "show": Word("what the map shows of joint effects: the `total` of a region with half of its pairs, or its `own`"),
     "strata": Word("parts of the way from none to all shown in which each player arrives equally often", "parts"),
     "calls": Word("coalitions that may be asked for, for every row and target", "rows"),
     "hierarchy": Word("the tree of players: `nearest`, nested lists of their numbers, or merges as of a linkage"),

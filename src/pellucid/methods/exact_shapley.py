@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from pellucid.core.ask import Attribution, Can, Query
 from pellucid.core.errors import ParameterError
@@ -14,6 +10,7 @@ from pellucid.core.explanation import Kind
 from pellucid.core.method import method, param
 from pellucid.ops.designs import everything
 from pellucid.ops.games import Game, Worth, efficiency
+from pellucid.ops.shapley_fit import shapley
 
 MOST = 16
 """Players; 65,536 coalitions."""
@@ -51,16 +48,3 @@ class ExactShapley:
         played = await game.play(q, everything)
         worths = [Worth(shapley(one.scores)) for one in played]
         return game.attribution(worths, [efficiency(worths, [v.scores[:, -1] - v.scores[:, 0] for v in played])])
-
-
-def shapley(v: Tensor) -> Tensor:
-    """Shapley values [target, n] of games given by all their 2ⁿ scores, [target, 2ⁿ]; bit i is player i."""
-    players = v.shape[1].bit_length() - 1
-    size = (torch.arange(1 << max(0, players - 1))[:, None] >> torch.arange(max(1, players - 1)) & 1).sum(1)
-    weights = [1 / (players * math.comb(players - 1, k)) for k in range(players)]
-    weight = v.new_tensor(weights)[size]
-    values: list[Tensor] = []
-    for i in range(players):
-        without, having = v.view(len(v), -1, 2, 1 << i).unbind(2)
-        values.append((having - without).flatten(1) @ weight)
-    return torch.stack(values, 1)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from pellucid.core.ask import Attribution, Can, Query
 from pellucid.core.explanation import Kind
 from pellucid.core.method import at_least, method, one_of, param
 from pellucid.ops.designs import Design
-from pellucid.ops.games import Game, Played, Worth, efficiency
-from pellucid.ops.ridge import ridge
+from pellucid.ops.games import Game, Worth, efficiency
 from pellucid.ops.shapley_designs import KERNELS
+from pellucid.ops.shapley_fit import shapley_fit
 
 
 @method(
@@ -49,24 +46,10 @@ class KernelSHAP:
     async def explain(self, q: Query) -> Attribution:
         game = Game.of(q, self.regions, self.fill)
         played = await game.play(q, self._design)
-        worths = [_solved(one) for one in played]
+        fits = [shapley_fit(one) for one in played]
+        worths = [Worth(fit.coef, fit.std_error) for fit in fits]
         differences = [one.scores[:, 1] - one.scores[:, 0] for one in played]
         return game.attribution(worths, [efficiency(worths, differences)])
 
     def _design(self, players: int) -> Design:
         return KERNELS[self.design](players, self.samples, self.seed).beside(shown=True).beside(shown=False)
-
-
-def _solved(played: Played) -> Worth:
-    """The values of a design whose first two coalitions are none and all."""
-    design, v = played.design.after(2), played.scores
-    z: Tensor = design.shown.double()
-    share, whole, n = z.mean(1), v[:, 1] - v[:, 0], z.shape[1]
-    if n == 1:
-        return Worth(whole[:, None], torch.zeros_like(whole)[:, None])
-    rest = v[:, 2:] - v[:, :1] - whole[:, None] * share
-    # a row that says Σ ψ = 0, of which the others say nothing
-    pinned = design.beside(shown=True, weight=float(design.weight.sum()))
-    z, rest = torch.cat([z.new_full((1, n), n**-0.5), z - share[:, None]]), torch.nn.functional.pad(rest, (1, 0))
-    fit = ridge(z, rest, pinned.weight, group=pinned.group, intercept=False, stratum=pinned.stratum, known=pinned.known)
-    return Worth(fit.coef + whole[:, None] / n, fit.std_error)

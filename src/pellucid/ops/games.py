@@ -106,6 +106,13 @@ class Game:
         most = max(self.players)
         return torch.stack([torch.nn.functional.pad(one, (0, most - one.shape[1])) for one in each], 1).to(self._like)
 
+    def squares(self, each: Sequence[Tensor]) -> Tensor:
+        """Numbers of pairs of players, [target, players, players] each, as [target, batch, players, players]."""
+        most = max(self.players)
+        room = [most - one.shape[1] for one in each]
+        padded = [torch.nn.functional.pad(one, (0, k, 0, k)) for one, k in zip(each, room, strict=True)]
+        return torch.stack(padded, 1).to(self._like)
+
     @property
     def _like(self) -> Tensor:
         """A tensor of the numbers that values are kept in."""

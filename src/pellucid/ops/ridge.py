@@ -75,7 +75,7 @@ def ridge(
         if error is None:
             error = _refitted(x, y, w, strength, intercept, sets, vary)
         error = error[:, : x.shape[1]]
-    return Fit(coef=coef, intercept=y0 - coef @ x0, r2=_r2(y, left, w), std_error=error)
+    return Fit(coef=coef, intercept=y0 - coef @ x0, r2=explained(y, left, w), std_error=error)
 
 
 def _centred(x: Tensor, y: Tensor, w: Tensor, intercept: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -90,7 +90,7 @@ def _inverse(x: Tensor, w: Tensor, strength: float) -> Tensor:
     return torch.linalg.pinv(gram + strength * torch.eye(len(gram), dtype=gram.dtype), hermitian=True)
 
 
-def _r2(y: Tensor, left: Tensor, w: Tensor) -> Tensor:
+def explained(y: Tensor, left: Tensor, w: Tensor) -> Tensor:
     """1 − Σ w e² / Σ w (y − ȳ)², [target]; 1 where nothing varies beyond rounding."""
     mean = y @ w / w.sum()
     varies = (y - mean[:, None]).square() @ w

@@ -128,7 +128,7 @@ def lighter(method: Method, samples: int = 4, steps: int = 4) -> Method:
     for f in fields(method):  # pyright: ignore[reportArgumentType]
         value = getattr(method, f.name)
         if f.name in most and isinstance(value, int):
-            given[f.name] = min(value, most[f.name])
+            given[f.name] = min(value, max(most[f.name], f.metadata.get("low", 0)))
         elif f.name in ("window", "stride") and value is None:
             given[f.name] = tiny.PICTURE[-1] // 2
         elif f.name == "regions":

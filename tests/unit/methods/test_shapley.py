@@ -27,20 +27,26 @@ from pellucid.api import explain
 from pellucid.core.errors import InputError, ParameterError
 from pellucid.core.explanation import Explanation
 from pellucid.methods.banzhaf import Banzhaf
-from pellucid.methods.exact_shapley import ExactShapley, shapley
+from pellucid.methods.exact_shapley import ExactShapley
 from pellucid.methods.feature_ablation import FeatureAblation
-from pellucid.methods.kernel_shap import KernelSHAP, _solved
+from pellucid.methods.kernel_shap import KernelSHAP
 from pellucid.methods.lime import LIME
 from pellucid.methods.permutation_shap import PermutationSHAP
 from pellucid.ops.boards import Coalitions
 from pellucid.ops.games import Played, Worth, efficiency
 from pellucid.ops.ridge import ridge
+from pellucid.ops.shapley_fit import shapley, shapley_fit
 from pellucid.regions import Labels
 
 BLACK: dict[str, Any] = {"regions": CELLS, "fill": "black"}
 NET: Any = net(Convnet())
 SHAPLEY = (ExactShapley(**BLACK), KernelSHAP(**BLACK), KernelSHAP(samples=40, **BLACK), PermutationSHAP(**BLACK))
 EVERY = (*SHAPLEY, Banzhaf(samples=20, **BLACK), FeatureAblation(**BLACK), LIME(ridge=0.0, samples=20, **BLACK))
+
+
+def solved(played: Played) -> Worth:
+    fit = shapley_fit(played)
+    return Worth(fit.coef, fit.std_error)
 
 
 def one(model: Any, method: Any, x: Tensor = WHITE, target: Any = 0, **more: Any) -> Explanation:
@@ -126,7 +132,7 @@ def test_exact_values_are_efficient_symmetric_linear_and_leave_dummies_alone(wor
 def test_kernel_shap_is_efficient_with_any_number_of_samples(n: int, samples: int, seed: int) -> None:
     worths = table(targets=3, players=n, seed=seed)
     design = KernelSHAP(samples=samples, seed=seed)._design(n)
-    phi = _solved(Played(design, worths[number(design.shown)].mT)).values
+    phi = solved(Played(design, worths[number(design.shown)].mT)).values
     close(phi.sum(1), worths[-1] - worths[0])
 
 
@@ -280,7 +286,7 @@ def test_intervals_of_shapley_values_hold_as_often_as_they_say(seeds: int) -> No
     kernel, orders = [], {False: [], True: []}
     for seed in range(seeds):
         design = KernelSHAP(samples=120, seed=seed)._design(n)
-        kernel.append(_solved(Played(design, worths[number(design.shown)].mT)))
+        kernel.append(solved(Played(design, worths[number(design.shown)].mT)))
         for antithetic, found in orders.items():
             method = PermutationSHAP(samples=40, antithetic=antithetic, seed=seed)
             design = method._design(n)

@@ -13,11 +13,11 @@ from tests.unit.games import CELLS, PLAYERS, WHITE, additive, looked_up, number,
 from torch import Tensor
 
 from pellucid.api import explain
-from pellucid.methods.exact_shapley import shapley
 from pellucid.methods.stratified_shapley import StratifiedShapley
 from pellucid.ops.arrivals import added, arriving, stratified, williams
 from pellucid.ops.designs import everything, orders
 from pellucid.ops.games import Played
+from pellucid.ops.shapley_fit import shapley
 
 BLACK: dict[str, Any] = {"regions": CELLS, "fill": "black"}
 
