@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from pellucid import images as images
     from pellucid import metrics as metrics
+    from pellucid import plots as plots
     from pellucid import regions as regions
     from pellucid import registry as registry
     from pellucid import views as views
@@ -158,7 +159,7 @@ _HOMES = {
     "pellucid.views": ("panel",),
 }
 _HOME = {name.rpartition(":")[2]: (home, name.partition(":")[0]) for home, names in _HOMES.items() for name in names}
-_PARTS = ("images", "metrics", "regions", "registry", "views", "zoo")
+_PARTS = ("images", "metrics", "plots", "regions", "registry", "views", "zoo")
 
 
 def __getattr__(name: str) -> Any:

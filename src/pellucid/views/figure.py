@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -61,7 +62,15 @@ class Photo:
     alt: str = ""
 
 
-Mark = Text | Box | Photo
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """A filled polygon with straight sides."""
+
+    points: tuple[tuple[float, float], ...]
+    colour: str
+
+
+Mark = Text | Box | Photo | Shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +133,9 @@ def _paint(canvas: Image.Image, pen: ImageDraw.ImageDraw, mark: Mark, density: i
         at = (mark.x * density, mark.y * density)
         pen.text(at, mark.text, mark.colour, font(mark.size * density, mark.weight), anchor=f"{mark.anchor}s")
         return
+    if isinstance(mark, Shape):
+        _paint_shape(canvas, mark, density)
+        return
     left, top = round(mark.x * density), round(mark.y * density)
     size = round((mark.x + mark.width) * density) - left, round((mark.y + mark.height) * density) - top
     if min(size) <= 0:
@@ -133,6 +145,17 @@ def _paint(canvas: Image.Image, pen: ImageDraw.ImageDraw, mark: Mark, density: i
         canvas.paste(photo if photo.size == size else photo.resize(size, Image.Resampling.BICUBIC), (left, top))
     else:
         canvas.paste(mark.colour, (left, top), _mask(size, mark.radius * density))
+
+
+def _paint_shape(canvas: Image.Image, mark: Shape, density: int) -> None:
+    xs, ys = [x * density for x, _ in mark.points], [y * density for _, y in mark.points]
+    left, top = math.floor(min(xs)), math.floor(min(ys))
+    size = max(1, math.ceil(max(xs)) - left), max(1, math.ceil(max(ys)) - top)
+    large = Image.new("L", (size[0] * _SMOOTH, size[1] * _SMOOTH), 0)
+    ImageDraw.Draw(large).polygon(
+        [((x - left) * _SMOOTH, (y - top) * _SMOOTH) for x, y in zip(xs, ys, strict=True)], fill=255
+    )
+    canvas.paste(mark.colour, (left, top), large.resize(size, Image.Resampling.BOX))
 
 
 def _mask(size: tuple[int, int], radius: float) -> Image.Image:
@@ -145,6 +168,9 @@ def _mask(size: tuple[int, int], radius: float) -> Image.Image:
 
 
 def _svg(mark: Mark) -> str:
+    if isinstance(mark, Shape):
+        corners = " ".join(f"{x:g},{y:g}" for x, y in mark.points)
+        return f'<polygon points="{corners}" fill="{mark.colour}"/>'
     place = f'x="{mark.x:g}" y="{mark.y:g}"'
     if isinstance(mark, Text):
         weight = ' font-weight="600"' if mark.weight == "Medium" else ""
@@ -161,4 +187,10 @@ def _svg(mark: Mark) -> str:
 
 def bottom(marks: Sequence[Mark]) -> float:
     """The lowest point that any mark reaches."""
-    return max((m.y if isinstance(m, Text) else m.y + m.height for m in marks), default=0.0)
+    return max((_end(mark) for mark in marks), default=0.0)
+
+
+def _end(mark: Mark) -> float:
+    if isinstance(mark, Shape):
+        return max(y for _, y in mark.points)
+    return mark.y if isinstance(mark, Text) else mark.y + mark.height
