@@ -257,6 +257,7 @@ class Intercept(TorchFunctionMode):
             self._merging.read(inputs)
             if isinstance(rule, merge.Merged):
                 self._merging.merge(rule, met)
+            self._merging.take(call, rule, inputs)
         beside = () if self.canvas is None else (self.canvas,)
         output = Ruled.apply(call, rule, met, self._keeper, heard, *inputs, *beside)
         if nodes_of(output):
@@ -265,6 +266,8 @@ class Intercept(TorchFunctionMode):
             output = as_named(heard.function, output)
         if self._merging is not None:
             self._merging.made(call, output)
+            if isinstance(rule, merge.Ahead):
+                self._merging.waits(call, rule, met, self._keeper.hold(inputs[0]), output)
         if self._gates is not None:
             self._gates.made(heard.operator, heard.args, heard.kwargs, output)
         return output

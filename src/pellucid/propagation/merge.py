@@ -1,8 +1,12 @@
-"""What belongs to the layer before it: y = scale · (W a + b) + shift, a batch norm or a bias by hand, is one layer."""
+"""What belongs to a layer: y = scale · (W a + b) + shift, a batch norm or a bias by hand behind it, is one layer.
+
+So is z = W (scale · a + shift) + b, a batch norm before it, where there is no padding: zeros at the edges are put in
+behind the norm, and no weights would give the same.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -12,8 +16,9 @@ from torch import Tensor
 
 from pellucid.propagation.audit import PLAIN, Met
 from pellucid.propagation.following import Notes
+from pellucid.propagation.held import Held
 from pellucid.propagation.operators import Kind
-from pellucid.propagation.rules import Call, Fate, Rule, Unruled
+from pellucid.propagation.rules import Before, Call, Fate, Refused, Rule, Unruled
 from pellucid.propagation.tensors import flowing
 
 
@@ -62,18 +67,41 @@ def _frozen(weight: Tensor | None) -> Tensor | None:
     return weight.detach() if weight is not None and weight.requires_grad else weight
 
 
-class Merging:
-    """Follows the outputs of linear and convolution layers to the batch norm or bias that alone reads them."""
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """A batch norm whose output no layer has read yet; then `layer` is what became of that layer's."""
 
-    __slots__ = ("_makers", "_merged")
+    call: Call
+    met: Met
+    name: str
+    before: Before
+    layer: Fate | None = None
+
+    def read(self) -> None:
+        """Somebody reads the output: a second reader undoes a merger."""
+        fate = self.call.fate
+        fate.readers += 1
+        if fate.readers > 1 and self.layer is not None:
+            self.layer.before, self.layer, fate.taken, self.met.rule = None, None, False, self.name
+
+
+class Merging:
+    """Follows the outputs of linear and convolution layers to the batch norm or bias that alone reads them.
+
+    And those of batch norms without such a layer to the layer that alone reads them.
+    """
+
+    __slots__ = ("_makers", "_merged", "_norms")
 
     def __init__(self) -> None:
         self._makers: Notes[Call] = Notes()
+        self._norms: Notes[Waiting] = Notes()
         self._merged: dict[int, tuple[Met, str]] = {}
 
     def clear(self) -> None:
         """The pass is over."""
         self._makers.clear()
+        self._norms.clear()
         self._merged.clear()
 
     def made(self, call: Call, output: Any) -> None:
@@ -84,13 +112,31 @@ class Merging:
         elif product or call.place.kind in (Kind.LINEAR, Kind.CONVOLUTION):
             self._makers.set(output, call)
 
-    def read(self, inputs: Iterable[Any]) -> None:
+    def waits(self, call: Call, rule: Ahead, met: Met, entered: Held, output: Any) -> None:
+        """To be told of the input and output of a batch norm that the layer after it may take in."""
+        self._norms.set(output, Waiting(call, met, met.rule, Before(*rule.found, entered)))
+
+    def take(self, call: Call, rule: Rule, inputs: Sequence[Tensor]) -> None:
+        """To be told of every call that a rule serves, when its inputs are read."""
+        if self._norms and rule.takes_norms and sum(call.tracked) == 1:
+            x = inputs[call.tracked.index(True)]
+            norm = self._norms.of(x)
+            if norm is not None and norm.call.fate.readers == 1 and _exact(call, x):
+                call.fate.before, norm.layer, norm.call.fate.taken = norm.before, call.fate, True
+                norm.met.rule = f"merged into {call.operator.name} behind it"
+
+    def read(self, inputs: Collection[Any]) -> None:
         """To be told of the inputs of every call; a second reader undoes a merger."""
         if self._makers:
             for tensor in inputs:
                 maker = self._makers.of(tensor)
                 if maker is not None:
                     self._read(maker.fate)
+        if self._norms:
+            for tensor in inputs:
+                norm = self._norms.of(tensor)
+                if norm is not None:
+                    norm.read()
 
     def _read(self, fate: Fate) -> None:
         fate.readers += 1
@@ -102,8 +148,12 @@ class Merging:
     def passed(self, before: Any, after: Any) -> None:
         """To be told of copies, which are no readers: whoever reads the copy reads the output."""
         maker = self._makers.of(before)
-        if maker is not None and isinstance(after, Tensor) and after is not before:
-            self._makers.set(after, maker)
+        norm = self._norms.of(before)
+        if isinstance(after, Tensor) and after is not before:
+            if maker is not None:
+                self._makers.set(after, maker)
+            if norm is not None:
+                self._norms.set(after, norm)
 
     def candidate(
         self,
@@ -116,6 +166,9 @@ class Merging:
         """The rule of a batch norm or bias that may be part of the layer before it; its own where there is none."""
         x = next((a for a in args[:2] if isinstance(a, Tensor) and self._makers.of(a) is not None), None)
         maker = None if x is None else self._into(x, any_shape=name != "batch_norm")
+        if maker is None and name == "batch_norm" and own is not None and not isinstance(own, Unruled | Refused):
+            alone = affine(function, args, kwargs)
+            return own if alone is None else Ahead(own, alone)
         if x is None or maker is None or (name != "batch_norm" and (own is None or isinstance(own, Unruled))):
             return own
         found = affine(function, args, kwargs) if name == "batch_norm" else bias(name, maker, x, args, kwargs)
@@ -138,6 +191,59 @@ class Merging:
             fate.affine = (rule.found.scale, rule.found.shift)
             self._merged[id(fate)] = (met, met.rule)
             met.rule = f"merged into {rule.maker.operator.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead(Rule):
+    """The rule of a batch norm that the layer after it may take in: then what comes back is that of its input.
+
+    own    its rule where none does
+    found  what it does
+    """
+
+    own: Rule
+    found: Affine
+
+    @property
+    def name(self) -> str:
+        """The word in the audit."""
+        return self.own.name
+
+    def serves(self, call: Call) -> bool:
+        """As its own rule."""
+        return self.own.serves(call)
+
+    def keep(self, call: Call, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The inputs."""
+        return inputs
+
+    def borrows_output(self, call: Call) -> bool:
+        """As its own rule, which may be needed."""
+        return self.own.borrows_output(call)
+
+    def back(self, call: Call, kept: tuple[Tensor, ...], *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        """R itself, which the layer has shared out among the inputs of the norm."""
+        if call.fate.taken:
+            return tuple(upstream[0] if flows else None for flows in call.tracked)
+        if not self.own.borrows_output(call):
+            return _later(self.own, call, kept, upstream[0])
+        return self.own.back(call, (*self.own.keep(call, kept[:-1]), kept[-1]), *upstream)
+
+
+def _later(own: Rule, call: Call, kept: tuple[Tensor, ...], r: Tensor) -> tuple[Tensor | None, ...]:
+    """What a rule says that was only found to be needed in the backward pass, from all inputs."""
+    output = (call.run(kept),) if own.borrows_output(call) or own.keeps_output(call) else ()
+    return own.back(call, (*own.keep(call, kept), *output), r)
+
+
+def _exact(call: Call, x: Tensor) -> bool:
+    """Whether a norm of the channels of x can be part of the layer that reads it: one without padding."""
+    if call.operator.name == "linear":
+        return x.dim() == 2
+    if call.operator.name not in ("conv1d", "conv2d", "conv3d") or x.dim() != _axes(call.operator.name):
+        return False
+    padding = call.kwargs.get("padding", call.args[4] if len(call.args) > 4 else 0)
+    return padding == "valid" or not any(padding if isinstance(padding, list | tuple) else (padding,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +275,7 @@ class Merged(Rule):
             return tuple(r if flows else None for flows in call.tracked)
         if self.own is None:
             return (r * self.found.scale.view(-1, *[1] * (r.dim() - 2)),)
-        output = (call.run(kept),) if self.own.borrows_output(call) or self.own.keeps_output(call) else ()
-        return self.own.back(call, (*self.own.keep(call, kept), *output), r)
+        return _later(self.own, call, kept, r)
 
 
 def _axes(name: str) -> int:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final, Literal, NamedTuple, Protocol
 from torch import Tensor
 
 from pellucid.core.errors import RuleError
+from pellucid.propagation.held import Held
 from pellucid.propagation.operators import Kind, Operator
 
 
@@ -39,17 +40,30 @@ class Place(NamedTuple):
 NOWHERE: Final = Place(Kind.OTHER, "", "")
 
 
+class Before(NamedTuple):
+    """A batch norm that the layer after it has taken in: the layer reads scale · input + shift, by channels."""
+
+    scale: Tensor
+    shift: Tensor
+    input: Held
+
+
 @dataclass(slots=True, eq=False)
 class Fate:
     """What became of a call's output: complete when the forward pass has ended, so rules may ask in `back`.
 
     affine   scale and shift per channel of the batch norm that alone reads the output; then that norm passes its
              signal on unchanged, and the signal that arrives here is that of scale · output + shift
-    readers  how many calls read the output; counted for linear and convolution layers where norms are merged
+    before   of a layer: the batch norm that it has taken in, whose output it alone reads; the signal it gives back is
+             then that of the norm's input
+    taken    of a batch norm: whether the layer after it has taken it in, so that it passes its signal on unchanged
+    readers  how many calls read the output; counted for layers and batch norms where norms are merged
     left     what the rules of its readers leave for this call's rule, in the backward pass
     """
 
     affine: tuple[Tensor, Tensor] | None = None
+    before: Before | None = None
+    taken: bool = False
     readers: int = 0
     left: list[Any] = field(default_factory=list)
 
@@ -136,6 +150,8 @@ class Rule:
 
     __slots__ = ()
     made_for: ClassVar[tuple[Kind, ...]] = ()
+    takes_norms: ClassVar[bool] = False
+    """Whether it serves a layer together with the batch norm before it: whether it looks at `call.fate.before`."""
 
     @property
     def name(self) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 
 from pellucid.propagation import Composite, Intercept, Kind, Manner, On, inventory
 from pellucid.propagation.lrp.flows import Norm, Pass
-from pellucid.propagation.lrp.layers import Epsilon, Gamma, ZPlus
+from pellucid.propagation.lrp.layers import AlphaBeta, Epsilon, Flat, Gamma, WSquare, ZPlus
 
 X = row(2, 3, 7, 7, seed=4)
 RULES = [Epsilon(0.25), ZPlus(), Gamma(0.3)]
@@ -179,3 +181,161 @@ def test_the_inventory_is_the_same_with_and_without_merging():
     places = inventory(model, lambda: model(X.clone().requires_grad_()), composite(RULES[0]))
     _, seen = relevance(model, RULES[0])
     assert seen.places == places
+
+
+# -- into the layer behind ------------------------------------------------------------------------------------------
+
+
+def drawn(norm: nn.Module) -> nn.Module:
+    with torch.no_grad():
+        norm.running_mean.normal_()
+        norm.running_var.uniform_(0.5, 2)
+        nn.init.normal_(norm.weight)
+        nn.init.normal_(norm.bias)
+        norm.weight[0] = 0  # nothing of this channel is left in what the layer reads
+    return norm
+
+
+def folded(norm: nn.Module, layer: nn.Module) -> nn.Module:
+    """The layer that does what both do: its weights are what they answer to unit inputs, one after the other."""
+    whole = deepcopy(layer)
+    if hasattr(whole, "dilation"):
+        whole.dilation = (1,) * len(whole.dilation)
+    size = [1, norm.num_features, *getattr(layer, "kernel_size", ())]
+    count = int(torch.tensor(size).prod())
+    with torch.no_grad():
+        zero = whole(norm(torch.zeros(size, dtype=torch.float64))).flatten()
+        columns = whole(norm(torch.eye(count, dtype=torch.float64).view(count, *size[1:]))).flatten(1) - zero
+    found = columns.T.reshape(len(zero), *size[1:])  # [output, channel, ...]
+    new: Any = deepcopy(layer)
+    inside, each = new.weight.shape[1], len(zero) // getattr(layer, "groups", 1)
+    mine = [found[o, o // each * inside : (o // each + 1) * inside] for o in range(len(zero))]
+    new.weight, new.bias = nn.Parameter(torch.stack(mine)), nn.Parameter(zero)
+    return new
+
+
+BEHIND: dict[str, tuple[type[nn.Module], Callable[[], nn.Module], tuple[int, ...]]] = {
+    "linear": (nn.BatchNorm1d, lambda: nn.Linear(6, 5), (4, 6)),
+    "no bias": (nn.BatchNorm1d, lambda: nn.Linear(6, 5, bias=False), (4, 6)),
+    "conv1d": (nn.BatchNorm1d, lambda: nn.Conv1d(6, 5, 3, stride=2), (4, 6, 9)),
+    "conv2d": (nn.BatchNorm2d, lambda: nn.Conv2d(6, 5, 3), (2, 6, 7, 7)),
+    "said to be valid": (nn.BatchNorm2d, lambda: nn.Conv2d(6, 5, 3, dilation=2, padding="valid"), (2, 6, 7, 7)),
+    "groups": (nn.BatchNorm2d, lambda: nn.Conv2d(6, 4, 3, groups=2, bias=False), (2, 6, 7, 7)),
+    "conv3d": (nn.BatchNorm3d, lambda: nn.Conv3d(6, 4, 2), (1, 6, 3, 3, 3)),
+}
+
+
+class Behind(nn.Module):
+    def __init__(self, parts: list[nn.Module], between: Callable[[Tensor], Tensor] = lambda z: z) -> None:
+        super().__init__()
+        self.parts, self.between = nn.ModuleList(parts), between
+
+    def forward(self, x: Tensor) -> Tensor:
+        for part in self.parts[:-1]:
+            x = self.between(part(x))
+        return self.parts[-1](x).relu().flatten(1).sum(1, keepdim=True)
+
+
+def passed_on(model: nn.Module, x: Tensor, rule: object, *, merge: bool = True) -> tuple[Tensor, Tensor, list[str]]:
+    x = x.clone().requires_grad_()
+    with Intercept(model, composite(rule, merge=merge)) as seen:
+        y = model(x)
+    (found,) = torch.autograd.grad(y, x, y.detach())
+    seen.verify()
+    return found, y.detach(), [entry.rule for entry in seen.audit if entry.kind is Kind.NORM]
+
+
+def behind(name: str) -> tuple[nn.Module, nn.Module, Tensor]:
+    norm, layer, shape = BEHIND[name]
+    torch.manual_seed(1)
+    return drawn(norm(6, eps=0.1).double()).eval(), layer().double(), row(*shape, seed=5)
+
+
+@pytest.mark.parametrize("rule", [*RULES, WSquare(), Flat(), AlphaBeta(), Epsilon(0.0)], ids=lambda rule: rule.name)
+@pytest.mark.parametrize("name", BEHIND)
+def test_before_a_layer_the_same_as_one_layer_with_merged_weights(name: str, rule: object):
+    norm, layer, x = behind(name)
+    wanted, output, _ = passed_on(Behind([folded(norm, layer)]), x, rule)
+    found, same, rules = passed_on(Behind([norm, layer]), x, rule)
+    torch.testing.assert_close(same, output, atol=1e-12, rtol=1e-12)
+    torch.testing.assert_close(found, wanted, atol=1e-10, rtol=1e-10)
+    assert rules == [
+        f"merged into {'linear' if isinstance(layer, nn.Linear) else type(layer).__name__.lower()} behind it"
+    ]
+    copied, _, _ = passed_on(Behind([norm, layer], lambda z: F.dropout(z.clone(), training=False)), x, rule)
+    torch.testing.assert_close(copied, found, atol=1e-12, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", BEHIND)
+def test_with_it_relevance_is_conserved(name: str):
+    """The merged bias takes its share, and is found in the books."""
+    norm, layer, x = behind(name)
+    rules = composite(Epsilon(0.0))
+    rules = Composite("test", rules.lines, Manner(start="score", merge=True, full=True))
+    x = x.clone().requires_grad_()
+    with Intercept(model := Behind([norm, layer]), rules) as seen:
+        y = model(x)
+    (found,) = torch.autograd.grad(y, x, y.detach())
+    ours = [entry for entry in seen.audit if entry.kind in (Kind.NORM, Kind.LINEAR, Kind.CONVOLUTION)]
+    begun = max(abs(entry.relevance_out or entry.relevance_in) for entry in ours)
+    assert len(ours) == 2 and all(abs(entry.leak) <= 1e-9 * begun for entry in ours)
+    norm_, layer_ = ours
+    assert norm_.to_constants == 0 and abs(layer_.to_constants) > 1e-3 * begun
+    assert abs(float(found.sum()) + layer_.to_constants - layer_.relevance_in) <= 1e-9 * begun
+
+
+INEXACT: dict[str, Callable[[], nn.Module]] = {
+    "padding": lambda: nn.Conv2d(6, 5, 3, padding=1),
+    "padding on one axis": lambda: nn.Conv2d(6, 5, 3, padding=(0, 1)),
+    "same": lambda: nn.Conv2d(6, 5, 3, padding="same"),
+    "transposed": lambda: nn.ConvTranspose2d(6, 5, 3),
+    "another axis": lambda: nn.Linear(7, 5),
+}
+
+
+@pytest.mark.parametrize("name", INEXACT)
+def test_where_it_would_be_inexact_it_stays_affine(name: str):
+    norm, _, x = behind("conv2d")
+    model = Behind([norm, INEXACT[name]().double()])
+    found, _, rules = passed_on(model, x, Epsilon(0.25))
+    wanted, _, _ = passed_on(model, x, Epsilon(0.25), merge=False)
+    torch.testing.assert_close(found, wanted, atol=1e-12, rtol=1e-12)
+    assert rules == ["norm"]
+
+
+class Twice(Behind):
+    """Somebody else reads the norm too: before the layer, or behind it, or it is an output."""
+
+    def __init__(self, parts: list[nn.Module], when: str) -> None:
+        super().__init__(parts)
+        self.when = when
+
+    def forward(self, x: Tensor) -> Any:
+        norm, layer = self.parts
+        z = norm(x)
+        first = z.sum() * 0.5 if self.when == "before" else 0
+        y = layer(z).flatten(1).sum(1, keepdim=True)
+        last = z.sum() * 0.5 if self.when == "behind" else 0
+        if self.when == "overwritten":
+            return layer(z.relu_()).flatten(1).sum(1, keepdim=True)
+        return (y, z) if self.when == "output" else y + first + last
+
+
+@pytest.mark.parametrize("when", ["before", "behind", "output", "overwritten"])
+def test_a_second_reader_undoes_it(when: str):
+    norm, layer, x = behind("conv2d")
+    maps = []
+    for merge in (True, False):
+        leaf = x.clone().requires_grad_()
+        with Intercept(model := Twice([norm, layer], when), composite(Epsilon(0.25), merge=merge)) as seen:
+            y = model(leaf)
+        y = y[0] if isinstance(y, tuple) else y
+        maps.append(torch.autograd.grad(y, leaf, y.detach())[0])
+        assert [entry.rule for entry in seen.audit if entry.kind is Kind.NORM] == ["norm"]
+    torch.testing.assert_close(maps[0], maps[1], atol=1e-12, rtol=1e-12)
+
+
+def test_a_norm_between_two_layers_belongs_to_the_first():
+    norm, layer, x = behind("linear")
+    model = Behind([nn.Linear(6, 6).double(), norm, layer])
+    assert passed_on(model, x, Epsilon(0.25))[2] == ["merged into linear"]

@@ -28,6 +28,7 @@ class LayerRule(Rule):
 
     __slots__ = ()
     made_for: ClassVar[tuple[Kind, ...]] = (Kind.LINEAR, Kind.CONVOLUTION)
+    takes_norms: ClassVar[bool] = True
 
     def keep(self, call: Call, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """All inputs: most are parameters, which are there anyhow."""

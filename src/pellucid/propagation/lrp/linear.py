@@ -21,7 +21,7 @@ Pull = Callable[[Tensor, Tensor | None], Tensor]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Linear:
-    """One call as z = W a + b; a batch norm that was merged into it is part of w and b.
+    """One call as z = W a + b; batch norms that were merged into it are part of w and b.
 
     a      the input
     w      the weights, None where the call has no tensor for them (means, sums, interpolation)
@@ -49,7 +49,9 @@ def linear(call: Call, inputs: tuple[Tensor, ...]) -> Linear:
     Raises RuleError where there are several: products of two tensors that depend on the model's input are not linear.
     """
     index = only(call, inputs)
-    name = call.operator.name
+    name, before = call.operator.name, call.fate.before
+    if before is not None:
+        inputs = (*inputs[:index], before.input.get(name), *inputs[index + 1 :])
     if name in _CONVOLUTIONS or name.startswith("conv_transpose"):
         view = _convolution(call, inputs, index)
     elif name in ("linear", "addmm"):
@@ -126,6 +128,7 @@ def _convolution(call: Call, inputs: tuple[Tensor, ...], index: int) -> Linear:
     if any(low != high for low, high in sides):  # `same` with an even kernel
         ends, padding = [n for pair in reversed(sides) for n in pair], [0] * places
     shared = (stride, padding, dilation, transposed, _each(given.get("output_padding", 0), places), groups)
+    w, b = _with_before(call, w, b, groups)
     w, b = _merged(call, w, b, groups if transposed else None)
 
     def run(a: Tensor, w: Tensor | None, b: Tensor | None) -> Tensor:
@@ -153,6 +156,17 @@ def _sides(padding: Any, w: Tensor, dilation: list[int]) -> list[tuple[int, int]
     return [(n, n) for n in _each(padding, w.ndim - 2)]
 
 
+def _with_before(call: Call, w: Tensor, b: Tensor | None, groups: int) -> tuple[Tensor, Tensor | None]:
+    """w' = w · s by input channels, b' = b + Σ w t, for the batch norm s a + t before a layer without padding."""
+    if call.fate.before is None:
+        return w, b
+    scale, shift, _ = call.fate.before
+    channels = (groups, 1, -1, *(1,) * (w.ndim - 2))
+    apart = w.unflatten(0, (groups, -1))
+    moved = (apart * shift.to(w).view(channels)).flatten(2).sum(2).flatten()
+    return (apart * scale.to(w).view(channels)).view_as(w), moved if b is None else b + moved
+
+
 def _merged(call: Call, w: Tensor, b: Tensor | None, groups: int | None) -> tuple[Tensor, Tensor | None]:
     """w' = γ/√(σ² + ε) · w and b' likewise, for the batch norm that follows; `groups` of a transposed convolution."""
     if call.fate.affine is None:
@@ -174,6 +188,7 @@ def _matrix(call: Call, inputs: tuple[Tensor, ...], index: int) -> Linear:
     w, b = given["weight"], given.get("bias")
     if call.operator.name == "addmm":
         w, b = given.get("alpha", 1) * w.t(), given.get("beta", 1) * b
+    w, b = _with_before(call, w, b, 1)
     w, b = _merged(call, w, b, None)
     a: Tensor = given["input"]
 
