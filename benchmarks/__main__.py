@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 
 import pellucid
-from benchmarks import memory
+from benchmarks import games, memory
 from benchmarks.cases import Case, bundled, small
-from benchmarks.propagated import propagated
+from benchmarks.propagated import propagated, refusals
 from benchmarks.timing import interleaved
 
 INTRO = """# Benchmarks
@@ -23,12 +23,13 @@ median over repetitions of our time divided by the peer's: below 1 means that pe
 those of one small machine and say little; ratios carry over better. Warm means that the model has been looked at and
 its prepared form verified; the cold cost stands below.
 """
+PEERS = ("captum", "grad-cam", "torchcam", "zennit", "lime", "shap")
 
 
 def main() -> None:
     """Run everything and write the tables."""
     torch.set_num_threads(2)
-    lines = [INTRO, *_setting(), *_bundled(), *_propagated(), *_small(), *_cold(), *_memory()]
+    lines = [INTRO, *_setting(), *_bundled(), *_propagated(), *games.tables(), *_small(), *_cold(), *_memory()]
     text = "\n".join(lines) + "\n"
     print(text)
     if len(sys.argv) > 1:
@@ -37,7 +38,7 @@ def main() -> None:
 
 def _setting() -> list[str]:
     parts = {"python": platform.python_version(), "torch": torch.__version__}
-    parts |= {name: version(name) for name in ("captum", "grad-cam", "zennit")}
+    parts |= {name: version(name) for name in PEERS}
     parts["machine"] = f"{platform.machine()}, {torch.get_num_threads()} threads, no accelerator"
     return ["; ".join(f"{k} {v}" for k, v in parts.items()) + ".", ""]
 
@@ -47,7 +48,8 @@ def _bundled() -> list[str]:
 
 
 def _propagated() -> list[str]:
-    return _table("Propagation and masked maps, the bundled model, warm", propagated())
+    lines = _table("Propagation and masked maps, the bundled model, warm", propagated())
+    return [*lines, "Not in the table, because the peer refuses the model:", "", *refusals(), ""]
 
 
 def _table(title: str, cases: list[Case]) -> list[str]:
@@ -55,7 +57,7 @@ def _table(title: str, cases: list[Case]) -> list[str]:
     lines += ["| what | ours, ms | peer | peer, ms | ratio | aim | |", "|---|--:|---|--:|--:|--:|---|"]
     for case in cases:
         peers = {name: work for name, (work, _) in case.peers.items()}
-        timing = interleaved({"ours": case.ours, **peers}, repeat=case.repeat)
+        timing = interleaved({"ours": case.ours, **peers}, repeat=case.repeat, warm_up=case.warm_up)
         for name, (_, aim) in case.peers.items():
             ratio = timing.ratio("ours", name)
             mark = "" if aim is None else "met" if round(ratio, 2) <= aim else f"missed by {ratio - aim:.2f}"

@@ -34,6 +34,8 @@ class Case:
     peers: dict[str, tuple[Work, float | None]]
     repeat: int = 5
     note: str = ""
+    warm_up: int = 1
+    """Rounds that do not count; none where a single one takes a minute."""
     extra: dict[str, Work] = field(default_factory=dict)
     """Further candidates that are timed and shown, without a ratio."""
 

@@ -10,20 +10,25 @@ from torch import Tensor, nn
 
 import pellucid
 from benchmarks.cases import CLASS, SITE, Case, Work, photos
+from pellucid.methods.cam import LayerCAM
 from pellucid.methods.cam_ablation import AblationCAM
-from pellucid.methods.cam_masked import ScoreCAM
+from pellucid.methods.cam_masked import ISCAM, SSCAM, ScoreCAM
 from pellucid.methods.deep_lift import DeepLift
 from pellucid.methods.full_grad import FullGrad
 from pellucid.methods.lrp import LRP
 
 NARROW = "_blocks.15"
 """The last block: a quarter of the channels of SITE, for maps that cost a pass for every channel."""
+DRAWS = 2
+BATCH = 8
+"""Pictures that torchcam masks at once; its default of 32 is slower on two cores."""
 
 
 def propagated() -> list[Case]:
-    """LRP beside zennit, DeepLIFT beside Captum and shap, Score-CAM, Ablation-CAM and FullGrad beside grad-cam."""
+    """LRP beside zennit, DeepLIFT beside Captum and shap, the masked maps beside grad-cam and torchcam."""
     import captum.attr as ca
     from pytorch_grad_cam import FullGrad as PeerFullGrad
+    from pytorch_grad_cam import LayerCAM as PeerLayerCAM
     from pytorch_grad_cam import ScoreCAM as PeerScoreCAM
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
     from zennit.composites import EpsilonGammaBox, EpsilonPlus, EpsilonPlusFlat
@@ -35,6 +40,7 @@ def propagated() -> list[Case]:
     lift = ca.DeepLift(net)
     narrow = net.get_submodule(NARROW)
     score, full = PeerScoreCAM(model=net, target_layers=[narrow]), PeerFullGrad(model=net, target_layers=[])
+    layered = PeerLayerCAM(model=net, target_layers=[net.get_submodule(SITE)])
     wanted = [ClassifierOutputTarget(CLASS)]
 
     def ours(x: Tensor, *methods: object) -> Work:
@@ -102,8 +108,46 @@ def propagated() -> list[Case]:
         Case(
             "Score-CAM, 320 channels",
             ours(one, ScoreCAM(at=NARROW)),
-            {"pytorch-grad-cam": (lambda: score(input_tensor=one, targets=wanted), 0.7)},
+            {
+                "pytorch-grad-cam": (lambda: score(input_tensor=one, targets=wanted), 0.7),
+                "torchcam": (lambda: _torchcam("ScoreCAM", net, NARROW, one, batch_size=BATCH), None),
+            },
             1,
+            warm_up=0,
+        ),
+        Case(
+            f"SS-CAM, 320 channels, {DRAWS} draws",
+            ours(one, SSCAM(at=NARROW, channels=320, samples=DRAWS)),
+            {
+                "torchcam": (
+                    lambda: _torchcam("SSCAM", net, NARROW, one, batch_size=BATCH, num_samples=DRAWS),
+                    None,
+                )
+            },
+            1,
+            warm_up=0,
+        ),
+        Case(
+            f"IS-CAM, 320 channels, {DRAWS} steps",
+            ours(one, ISCAM(at=NARROW, channels=320, steps=DRAWS)),
+            {
+                "torchcam": (
+                    lambda: _torchcam("ISCAM", net, NARROW, one, batch_size=BATCH, num_samples=DRAWS),
+                    None,
+                )
+            },
+            1,
+            "torchcam adds its steps up: its pictures are 1/N, 3/N, 6/N … as bright",
+            warm_up=0,
+        ),
+        Case(
+            "LayerCAM, 1 row",
+            ours(one, LayerCAM(at=SITE)),
+            {
+                "pytorch-grad-cam": (lambda: layered(input_tensor=one, targets=wanted), None),
+                "torchcam": (lambda: _torchcam("LayerCAM", net, SITE, one), None),
+            },
+            9,
         ),
         Case(
             "Ablation-CAM, 1,280 channels",
@@ -133,6 +177,31 @@ def _zennit(net: nn.Module, composite: object, x: Tensor) -> Tensor:
         start = torch.zeros_like(out)
         start[:, CLASS] = out[:, CLASS].detach()
         return torch.autograd.grad(out, leaf, start)[0]
+
+
+def _torchcam(name: str, net: nn.Module, layer: str, x: Tensor, **how: int) -> Tensor:
+    """A map of torchcam: one pass that its hooks look at, then its own."""
+    from torchcam import methods
+
+    with getattr(methods, name)(net, layer, **how) as made, torch.set_grad_enabled(name == "LayerCAM"):
+        return made(CLASS, net(x.clone().requires_grad_()))[0]
+
+
+def refusals() -> list[str]:
+    """What peers answer when they are asked to explain the bundled model, word for word."""
+    import captum.attr as ca
+
+    handle = pellucid.load("efficientnet_lite0")
+    net, one = handle.module, photos(handle, 1)
+    lines = ["| peer | what it answers |", "|---|---|"]
+    for name, asked in {"Captum LRP": lambda: ca.LRP(net).attribute(one, target=CLASS)}.items():
+        try:
+            asked()
+            says = "a map"
+        except (TypeError, RuntimeError, AssertionError) as error:
+            says = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        lines.append(f"| {name} | {says} |")
+    return lines
 
 
 def _shap(net: nn.Module, x: Tensor) -> None:
