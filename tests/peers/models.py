@@ -222,10 +222,21 @@ def with_grid(module: nn.Module, site: str) -> nn.Module:
     return twin
 
 
+def out_of_place(module: nn.Module) -> nn.Module:
+    """A copy in which no activation overwrites its input."""
+    twin = copy.deepcopy(module)
+    for child in twin.modules():
+        if getattr(child, "inplace", False):
+            child.inplace = False  # pyright: ignore[reportAttributeAccessIssue]
+    return twin
+
+
 @cache
 def twin_case(name: str) -> Case:
     """A model whose peer is given the twin."""
     one = case(name)
+    if name == "vgg11":
+        return replace(one, twin=out_of_place(one.module))
     if name == BUNDLED:
         return replace(one, twin=with_seen_relu6(one.module))
     if name == "densenet121":

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from tests.peers import with_captum, with_grad_cam, with_zennit
+from tests.peers import with_captum, with_games, with_grad_cam, with_zennit
 from tests.peers.models import BUNDLED, CASES, TRANSFORMERS, Case, case, distance, plain, twin_case
 from tests.peers.with_captum import Compared
 from torch import Tensor
@@ -16,23 +16,26 @@ from pellucid.core.errors import RuleError
 
 TOLERANCE = 1e-6
 PEERS: dict[str, dict[str, Compared]] = {
-    "Captum": with_captum.COMPARED,
+    "Captum": with_captum.COMPARED | with_games.CAPTUM,
     "pytorch-grad-cam": with_grad_cam.COMPARED,
     "zennit": with_zennit.COMPARED,
+    "lime": with_games.LIME,
+    "shap": with_games.SHAP,
 }
 GUIDED = ("Guided Backpropagation", "Deconvnet", "Guided Grad-CAM")
 LAYER_PATH = "Integrated Gradients at a layer"
-TWINS: dict[str, tuple[tuple[str, ...], str]] = {
-    BUNDLED: (GUIDED, "ReLU6 as a subclass of nn.ReLU"),
-    "densenet121": ((*GUIDED, LAYER_PATH), "last ReLU as a module, out of place"),
-    **dict.fromkeys(TRANSFORMERS, (("Grad-CAM",), "tokens laid out as a picture")),
+TWINS: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
+    ("Captum", BUNDLED): (GUIDED, "ReLU6 as a subclass of nn.ReLU"),
+    ("Captum", "densenet121"): ((*GUIDED, LAYER_PATH), "last ReLU as a module, out of place"),
+    **{("Captum", name): (("Grad-CAM",), "tokens laid out as a picture") for name in TRANSFORMERS},
+    ("shap", "vgg11"): ((with_games.DEEP,), "ReLUs out of place"),
 }
-"""Methods that are also compared with Captum on a twin: the same function, written so that Captum understands it."""
+"""Methods that are also compared on a twin: the same function, written so that the peer understands it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A difference that stays: where, why, and the test in test_differences.py that shows who is right."""
+    """A difference that stays: where, why, and the test of this folder that shows who is right."""
 
     peer: str
     methods: tuple[str, ...]
@@ -172,6 +175,48 @@ KNOWN = (
         "zennit merges a batch norm and leaves its ε in the emptied norm, which then scales by 1/√(1 + ε).",
         "test_where_the_epsilon_of_a_norm_stands_makes_no_difference",
     ),
+    Known(
+        "Captum",
+        (with_games.LASSO,),
+        with_games.MODELS,
+        "Captum fits a lasso of strength 0.01 without being asked to: every weight shrinks, and small ones vanish.",
+        "test_small_weights_survive",
+    ),
+    Known(
+        "Captum",
+        ("Kernel SHAP",),
+        (BUNDLED,),
+        "Captum weighs the whole picture and the hidden one 10⁶ instead of meeting them: the sum is not exact.",
+        "test_shapley_values_add_up",
+    ),
+    Known(
+        "lime",
+        (with_games.FROM_ONE,),
+        (with_games.SMALL,),
+        "lime takes regions to be numbered from 0: the one with the highest number is never hidden and weighs nothing.",
+        "test_numbers_of_regions_are_only_names",
+    ),
+    Known(
+        "lime",
+        (with_games.SEVERAL,),
+        (with_games.SMALL,),
+        "lime keeps R² and local prediction of the label that it comes to last.",
+        "test_every_label_has_its_own_fit",
+    ),
+    Known(
+        "shap",
+        (with_games.SPARSE,),
+        with_games.MODELS,
+        "shap gives a value to ten players at most and nothing to the others, unless told `l1_reg=False`.",
+        "test_every_player_who_counts_has_a_value",
+    ),
+    Known(
+        "shap",
+        (with_games.DEEP,),
+        ("vgg11", "resnet18", "densenet121"),
+        "shap raises an error where the model works in place, and leaves its hooks on it.",
+        "test_deep_shap_does_not_mind_where_activations_write",
+    ),
 )
 
 
@@ -216,8 +261,8 @@ def every() -> Iterator[Row]:
         for method, one in compared.items():
             for model in filter(one.on, CASES):
                 yield Row(peer, method, model)
-                methods, says = TWINS.get(model, ((), ""))
-                if peer == "Captum" and method in methods:
+                methods, says = TWINS.get((peer, model), ((), ""))
+                if method in methods:
                     yield Row(peer, method, model, says)
 
 
@@ -237,5 +282,5 @@ def our_maps(model: str) -> dict[str, Tensor | None]:
         else:
             together[title] = compared
     got = pellucid.explain(handle, c.x, [one.ours(c) for one in together.values()], target=c.target, output="logit")
-    maps.update((title, e.values) for title, e in zip(together, got, strict=True))
+    maps.update((title, together[title].reads(e)) for title, e in zip(together, got, strict=True))
     return maps

@@ -11,8 +11,8 @@ from tests.peers import prepared, rows, sampled
 from tests.peers.rows import KNOWN, TOLERANCE, Known, Row
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "agreement.md"
-PACKAGES = ("torch", "torchvision", "timm", "captum", "grad-cam", "zennit")
-DIFFERENCES = "tests/peers/test_differences.py"
+PACKAGES = ("torch", "torchvision", "timm", "captum", "grad-cam", "zennit", "lime", "shap")
+DIFFERENCES = "tests/peers"
 
 HEAD = """\
 # Agreement with other libraries
@@ -31,7 +31,10 @@ Grad-CAM, nearest-neighbour enlargement for Guided Grad-CAM (to whole multiples 
 one), the same windows and the same colour for occlusion, the same nodes for paths, which start at zero. The maps of
 pytorch-grad-cam are those that it computes before it stretches them to [0, 1] and enlarges them, and it is given a
 `reshape_transform` for the transformers; Pellucid finds the grid of tokens by itself. zennit is given the models that
-its canonizers know, in which the ε of a batch norm has been moved into its variance.
+its canonizers know, in which the ε of a batch norm has been moved into its variance. In games on regions, which are the
+cells of random points, Captum and lime are handed our coalitions, and we are handed those of shap with their weights;
+hidden regions show one colour, or their mean colour where lime is the peer. Captum fits in single precision, and is
+given double precision here.
 
 **Models.** efficientnet_lite0 has its released weights and sees 96 × 96 pixels of the cat. The others have random
 weights from a local generator, with norms far from the identity, and see noise: vgg11 (48 pixels, a small head),
@@ -114,11 +117,15 @@ def page() -> str:
 def random_draws() -> str:
     """Methods that draw: are the means within their errors of each other?"""
     lines = ["## Methods that draw at random", "", *header("method", "model", "peer", "distance", "verdict")]
-    for title, (_, _, theirs) in sampled.COMPARED.items():
-        fine = sampled.apart(title)[0] <= sampled.LIMIT
+    for one in sampled.COMPARED:
+        fine = one.apart()[0] <= sampled.LIMIT
         within = f"within {sampled.LIMIT:.0f} standard errors of {sampled.SAMPLES} draws, at every pixel"
-        lines.append(line(title, "small tanh net", f"Captum {theirs}", within, "agrees" if fine else "**defect**"))
+        lines.append(f"{sampled_key(one)} {within} | {'agrees' if fine else '**defect**'} |")
     return "\n".join([*lines, ""])
+
+
+def sampled_key(one: sampled.Sampled) -> str:
+    return line(one.title, "small tanh net", one.peer)
 
 
 def evaluations() -> str:

@@ -9,6 +9,8 @@ from tests.peers.rows import TOLERANCE, Row, every
 pytest.importorskip("captum")
 pytest.importorskip("pytorch_grad_cam")
 pytest.importorskip("zennit")
+pytest.importorskip("lime")
+pytest.importorskip("shap")
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]
 
 
@@ -21,9 +23,9 @@ def test_equal_or_known_to_differ(row: Row):
         assert isinstance(found, str) or found > TOLERANCE
 
 
-@pytest.mark.parametrize("title", sampled.COMPARED)
-def test_means_of_random_draws_agree_within_their_errors(title: str):
-    furthest, error = sampled.apart(title)
+@pytest.mark.parametrize("one", sampled.COMPARED, ids=str)
+def test_means_of_random_draws_agree_within_their_errors(one: sampled.Sampled):
+    furthest, error = one.apart()
     assert furthest <= sampled.LIMIT and error < 0.02
 
 

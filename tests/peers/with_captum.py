@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from tests.peers.models import Case
 from torch import Tensor
 
 from pellucid import registry
+from pellucid.core.explanation import Explanation
 from pellucid.core.site import Site
 from pellucid.core.target import Unit
 
@@ -31,13 +33,14 @@ RULES = {
 class Compared:
     """ours: the method on a case; theirs: the peer's numbers; target: what is explained, else the case's class.
 
-    models: those that are compared; all when there are none.
+    models: those that are compared; all when there are none. reads: what is compared of our explanation.
     """
 
     ours: Callable[[Case], Any]
     theirs: Callable[[Case], Tensor]
     target: Callable[[Case], Any] | None = None
     models: tuple[str, ...] = ()
+    reads: Callable[[Explanation], Tensor] = attrgetter("values")
 
     def on(self, model: str) -> bool:
         return not self.models or model in self.models
