@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import permutations
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from pellucid.ops.designs import Design
 
 GRID = (2, 3)
 PLAYERS = 6
@@ -69,3 +72,10 @@ def banzhaf_by_hand(worths: Sequence[float]) -> list[float]:
         sum(worths[s | 1 << i] - worths[s & ~(1 << i)] for s in range(1 << players)) / (1 << players)
         for i in range(players)
     ]
+
+
+def designed(method: Any, players: int) -> Design:
+    """The coalitions of a method's first round."""
+    if hasattr(method, "_design"):
+        return method._design(players)
+    return method._first(method._draw(players, method.samples, method.seed))

@@ -17,7 +17,11 @@ WORDS: dict[str, Word] = {
     "samples": Word("random draws; the error of the mean falls with their square root", "draws"),
     "steps": Word("deterministic subdivisions of a path", "points"),
     "max_steps": Word("adaptive methods stop here, whatever the remaining error", "points"),
-    "tolerance": Word("largest completeness gap allowed, relative to the difference of scores explained", "fraction"),
+    "tolerance": Word(
+        "largest error allowed: of paths the completeness gap, relative to the difference of scores; of samples the "
+        "standard error, relative to the largest value; steps or samples are added until it is reached",
+        "fraction",
+    ),
     "seed": Word("start of the method's own random generator; the global random state is never touched"),
     "std": Word("standard deviation of noise", "units of the input in pixels (0 black, 1 white)"),
     "spread": Word("standard deviation of noise", "fraction of the input's range (max − min, in pixels)"),

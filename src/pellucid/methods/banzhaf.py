@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from pellucid.core.ask import Attribution, Can, Query
 from pellucid.core.explanation import Kind
 from pellucid.core.method import at_least, method, one_of, param
 from pellucid.ops.designs import DESIGNS, MOST, Design, everything
-from pellucid.ops.games import Game, Worth, fidelity
-from pellucid.ops.ridge import ridge
+from pellucid.ops.games import Game, Played, Until, Worth, fidelity, precision
+from pellucid.ops.ridge import Fit, ridge
 
 
 @method(
@@ -34,23 +33,37 @@ class Banzhaf:
     regions  who plays; `auto`: `slic` of pictures, else every column or word; see `pellucid.regions`
     fill     what shows who is hidden; `auto`: a region's mean colour, a table's background, a mask
     design   how coalitions are drawn, as in LIME
+    tolerance  None, or the largest standard error, relative to the largest value; samples are added until then
     """
 
     samples: int = at_least(4, default=1000)
     regions: Any = param(default="auto")
     fill: Any = param(default="auto")
     design: str = one_of(*DESIGNS, default="coin")
+    tolerance: float | None = at_least(0.0, default=None, above=True)
     seed: int = param(default=0)
 
     async def explain(self, q: Query) -> Attribution:
         game = Game.of(q, self.regions, self.fill)
-        played = await game.play(q, self._design)
-        fits = [ridge(p.design.shown, p.scores, p.design.weight, group=p.design.group) for p in played]
-        worths = [Worth(fit.coef, fit.std_error) for fit in fits]
-        return game.attribution(worths, [fidelity([fit.r2 for fit in fits])])
+        until = Until(samples=self.samples, tolerance=self.tolerance, seed=self.seed)
+        played = await game.enough(q, self._draw, self._first, _worth, until)
+        fits = [_fit(one) for one in played]
+        worths = [Worth.of(fit) for fit in fits]
+        return game.attribution(worths, [fidelity([fit.r2 for fit in fits]), precision(worths, self.tolerance)])
 
-    def _design(self, players: int) -> Design:
-        if players <= MOST and 2**players <= self.samples:
-            return everything(players)
-        draw = partial(DESIGNS[self.design], samples=self.samples, seed=self.seed)
-        return draw(players).beside(shown=True, weight=0.0)
+    def _draw(self, players: int, samples: int, seed: int) -> Design:
+        whole = players <= MOST and 2**players <= self.samples
+        return everything(players) if whole else DESIGNS[self.design](players, samples, seed)
+
+    def _first(self, drawn: Design) -> Design:
+        """What was drawn, after the coalition of all, which does not count."""
+        return drawn if int(drawn.group[0]) < 0 else drawn.beside(shown=True, weight=0.0)
+
+
+def _fit(played: Played) -> Fit:
+    design = played.design
+    return ridge(design.shown, played.scores, design.weight, group=design.group)
+
+
+def _worth(played: Played) -> Worth:
+    return Worth.of(_fit(played))

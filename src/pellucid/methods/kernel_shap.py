@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from pellucid.core.ask import Attribution, Can, Query
+from pellucid.core.errors import ParameterError
 from pellucid.core.explanation import Kind
 from pellucid.core.method import at_least, method, one_of, param
 from pellucid.ops.designs import Design
-from pellucid.ops.games import Game, Worth, efficiency
+from pellucid.ops.games import Game, Played, Until, Worth, efficiency, precision
 from pellucid.ops.shapley_designs import KERNELS
 from pellucid.ops.shapley_fit import shapley_fit
 
@@ -35,21 +36,33 @@ class KernelSHAP:
     design   `kernel` draws with chances ∝ k, and all count alike; `border` takes all coalitions of the smallest and
              largest sizes as far as the samples go, and draws from the others, as the `shap` package does; `leverage`
              draws every size equally often without replacement [Musco & Witter 2025, §3]
+    tolerance  None, or the largest standard error, relative to the largest value; samples are added until then
     """
 
     samples: int = at_least(4, default=1000)
     regions: Any = param(default="auto")
     fill: Any = param(default="auto")
     design: str = one_of(*KERNELS, default="kernel")
+    tolerance: float | None = at_least(0.0, default=None, above=True)
     seed: int = param(default=0)
 
     async def explain(self, q: Query) -> Attribution:
         game = Game.of(q, self.regions, self.fill)
-        played = await game.play(q, self._design)
-        fits = [shapley_fit(one) for one in played]
-        worths = [Worth(fit.coef, fit.std_error) for fit in fits]
+        if self.tolerance is not None and self.design != "kernel":
+            raise ParameterError(f"kernel_shap.tolerance with design={self.design!r}", "design='kernel'")
+        until = Until(samples=self.samples, tolerance=self.tolerance, seed=self.seed)
+        played = await game.enough(q, self._draw, self._first, _worth, until)
+        worths = [_worth(one) for one in played]
         differences = [one.scores[:, 1] - one.scores[:, 0] for one in played]
-        return game.attribution(worths, [efficiency(worths, differences)])
+        return game.attribution(worths, [efficiency(worths, differences), precision(worths, self.tolerance)])
 
-    def _design(self, players: int) -> Design:
-        return KERNELS[self.design](players, self.samples, self.seed).beside(shown=True).beside(shown=False)
+    def _draw(self, players: int, samples: int, seed: int) -> Design:
+        return KERNELS[self.design](players, samples, seed)
+
+    def _first(self, drawn: Design) -> Design:
+        """None and all, and what was drawn."""
+        return drawn.beside(shown=True).beside(shown=False)
+
+
+def _worth(played: Played) -> Worth:
+    return Worth.of(shapley_fit(played))

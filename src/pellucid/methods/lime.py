@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import torch
@@ -12,8 +11,8 @@ from pellucid.core.ask import Attribution, Can, Query
 from pellucid.core.errors import ParameterError
 from pellucid.core.explanation import Kind
 from pellucid.core.method import at_least, method, one_of, param
-from pellucid.ops.designs import DESIGNS
-from pellucid.ops.games import Game, Played, Worth, fidelity
+from pellucid.ops.designs import DESIGNS, Design
+from pellucid.ops.games import Game, Played, Until, Worth, fidelity, precision
 from pellucid.ops.glmnet import glmnet
 from pellucid.ops.ridge import Fit, fits, ridge
 from pellucid.ops.select import WAYS, chosen
@@ -47,6 +46,7 @@ class LIME:
     features  how many regions may have a weight, chosen for every target; None for all
     select    how they are chosen: `auto` selects forward up to six, beyond takes the highest weights
     p_remove  chance that a region is hidden
+    tolerance None, or the largest standard error, relative to the largest value; samples are added until then
     design    how coalitions are drawn; `coin` is that of other programs. The others need fewer samples where regions
               work together, and up to twice as many where each only saturates
     """
@@ -62,20 +62,31 @@ class LIME:
     select: str = one_of(*WAYS, default="auto")
     p_remove: float = at_least(0.0, default=0.5, above=True, most=1.0)
     design: str = one_of(*DESIGNS, default="coin")
+    tolerance: float | None = at_least(0.0, default=None, above=True)
     seed: int = param(default=0)
 
     async def explain(self, q: Query) -> Attribution:
         if self.p_remove == 1:
             raise ParameterError("lime.p_remove = 1", "a chance below 1, so that something is shown")
         game = Game.of(q, self.regions, self.fill)
-        draw = partial(DESIGNS[self.design], samples=self.samples, seed=self.seed, share=1 - self.p_remove)
-        played = await game.play(q, lambda n: draw(n).beside(shown=True))
+        until = Until(samples=self.samples, tolerance=self.tolerance, seed=self.seed)
+        played = await game.enough(q, self._draw, self._first, self._worth, until)
         fits = [self._fit(one) for one in played]
-        worths = [Worth(fit.coef, fit.std_error) for fit in fits]
+        worths = [Worth.of(fit) for fit in fits]
         inner = torch.stack([fit.intercept for fit in fits], 1).to(q.x)
         local = torch.stack([(fit.intercept + fit.coef.sum(1)) for fit in fits], 1).to(q.x)
-        checks = [fidelity([fit.r2 for fit in fits])]
+        checks = [fidelity([fit.r2 for fit in fits]), precision(worths, self.tolerance)]
         return game.attribution(worths, checks, {"intercept": inner, "prediction": local})
+
+    def _draw(self, players: int, samples: int, seed: int) -> Design:
+        return DESIGNS[self.design](players, samples, seed, 1 - self.p_remove)
+
+    def _first(self, drawn: Design) -> Design:
+        """The whole row, and what was drawn."""
+        return drawn.beside(shown=True)
+
+    def _worth(self, played: Played) -> Worth:
+        return Worth.of(self._fit(played))
 
     def _fit(self, played: Played) -> Fit:
         design, z = played.design, played.design.shown.double()

@@ -49,6 +49,17 @@ class Design:
             known=None if self.known is None else torch.cat([self.known[:1], self.known]),
         )
 
+    def joined(self, more: Design) -> Design:
+        """The same, and what was drawn independently of it in the same way; both without strata."""
+        if self.stratum is not None or more.stratum is not None:
+            raise ParameterError("two draws by strata", "designs that are drawn with replacement")
+        group = torch.where(more.group < 0, -1, more.group + 1 + self.group.max().clamp_min(-1))
+        return Design(
+            shown=torch.cat([self.shown, more.shown]),
+            weight=torch.cat([self.weight, more.weight]),
+            group=torch.cat([self.group, group]),
+        )
+
     def after(self, first: int) -> Design:
         """The same without the first ones."""
         stratum = None if self.stratum is None else self.stratum[first:]

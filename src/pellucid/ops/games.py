@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,12 @@ from pellucid.core.fold import Stack
 from pellucid.ops.boards import Board, board
 from pellucid.ops.checks import relative_gap
 from pellucid.ops.designs import Design, distinct
+from pellucid.ops.ridge import Fit
+
+ROUNDS = 4
+"""Rounds after the first; the second takes what is needed, the others what it missed."""
+MOST = 64
+"""How many times the samples of the first round are taken at most."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,6 +37,57 @@ class Worth:
 
     values: Tensor
     std_error: Tensor | None = None
+
+    @staticmethod
+    def of(fit: Fit) -> Worth:
+        """Coefficients as worths."""
+        return Worth(fit.coef, fit.std_error)
+
+
+Draw = Callable[[int, int, int], Design]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Until:
+    """When samples are enough: the largest standard error of a row is `tolerance` of its largest value.
+
+    samples    of the first round
+    tolerance  None never asks for more
+    seed       of the first round
+    """
+
+    samples: int
+    tolerance: float | None
+    seed: int
+
+    def more(self, total: int, worths: Sequence[Worth]) -> int:
+        """How many more, as far as the errors at hand can tell, which fall with the root of the samples."""
+        if self.tolerance is None:
+            return 0
+        times = (noise(worths) / self.tolerance).square().max().clamp_max(1 + MOST).item() - 1
+        return 0 if times <= 0 else min(math.ceil(1.1 * times * total), MOST * self.samples - total)
+
+
+def noise(worths: Sequence[Worth]) -> Tensor:
+    """The largest standard error over the largest value, [target, batch]; 0 where values are known exactly."""
+    zero = torch.zeros((), dtype=torch.float64)
+    errors = [zero if one.std_error is None else one.std_error.amax(1) for one in worths]
+    sizes = [one.values.abs().amax(1) for one in worths]
+    return torch.stack([torch.where(e == 0, zero, e / s) for e, s in zip(errors, sizes, strict=True)], 1)
+
+
+def precision(worths: Sequence[Worth], tolerance: float | None) -> RowCheck | None:
+    """Whether the error asked for was reached."""
+    if tolerance is None:
+        return None
+    value = noise(worths)
+    return RowCheck(
+        name="precision",
+        value=value,
+        passed=value <= tolerance,
+        limit=tolerance,
+        says="largest standard error, relative to the largest value; more samples lower it",
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +121,30 @@ class Game:
         once = {n: distinct(d.shown) for n, d in designs.items()}
         scores = await self.scores(q, [once[n][0] for n in players])
         return [Played(designs[n], v[:, once[n][1]]) for n, v in zip(players, scores, strict=True)]
+
+    async def enough(
+        self, q: Query, draw: Draw, first: Callable[[Design], Design], worth: Callable[[Played], Worth], until: Until
+    ) -> list[Played]:
+        """As many coalitions as are needed: those of a pilot, whose errors say how many more a second round takes.
+
+        draw   (players, samples, seed) -> design; every round takes another seed, and all rounds count
+        first  puts the coalitions before those of the pilot that are no draws
+        worth  values and errors of what was played
+        until  how many samples, and when they are enough
+        """
+        played = await self.play(q, lambda n: first(draw(n, until.samples, until.seed)))
+        total = until.samples
+        for seed in range(until.seed + 1, until.seed + 1 + ROUNDS):
+            more = until.more(total, [worth(one) for one in played])
+            if not more:
+                break
+            again = await self.play(q, lambda n, seed=seed, more=more: draw(n, more, seed))
+            played = [
+                Played(a.design.joined(b.design), torch.cat([a.scores, b.scores], 1))
+                for a, b in zip(played, again, strict=True)
+            ]
+            total += more
+        return played
 
     async def scores(self, q: Query, shown: Sequence[Tensor]) -> list[Tensor]:
         """The scores of every picture's own coalitions, float64 [target, coalitions] each on the CPU.

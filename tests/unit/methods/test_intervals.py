@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.unit.games import number
+from tests.unit.games import designed, number
 from torch import Tensor
 
 from pellucid.methods.banzhaf import Banzhaf
@@ -63,7 +63,7 @@ def held(found: list[Worth], truth: Tensor, independent: int = 1000) -> None:
 
 
 def played(method: Any, worths: Tensor) -> Played:
-    design = method._design(worths.shape[0].bit_length() - 1)
+    design = designed(method, worths.shape[0].bit_length() - 1)
     return Played(design, worths[number(design.shown)].mT)
 
 

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.games import (
+    designed,
     CELLS,
     PLAYERS,
     WHITE,
@@ -131,7 +132,7 @@ def test_exact_values_are_efficient_symmetric_linear_and_leave_dummies_alone(wor
 @settings(max_examples=40, deadline=None)
 def test_kernel_shap_is_efficient_with_any_number_of_samples(n: int, samples: int, seed: int) -> None:
     worths = table(targets=3, players=n, seed=seed)
-    design = KernelSHAP(samples=samples, seed=seed)._design(n)
+    design = designed(KernelSHAP(samples=samples, seed=seed), n)
     phi = solved(Played(design, worths[number(design.shown)].mT)).values
     close(phi.sum(1), worths[-1] - worths[0])
 
@@ -285,7 +286,7 @@ def test_intervals_of_shapley_values_hold_as_often_as_they_say(seeds: int) -> No
     truth = shapley(worths.mT)
     kernel, orders = [], {False: [], True: []}
     for seed in range(seeds):
-        design = KernelSHAP(samples=120, seed=seed)._design(n)
+        design = designed(KernelSHAP(samples=120, seed=seed), n)
         kernel.append(solved(Played(design, worths[number(design.shown)].mT)))
         for antithetic, found in orders.items():
             method = PermutationSHAP(samples=40, antithetic=antithetic, seed=seed)
@@ -304,7 +305,7 @@ def test_intervals_of_banzhaf_values_hold_as_often_as_they_say(design: str) -> N
     truth = torch.tensor([banzhaf_by_hand(worths[:, 0].tolist())])
     found = []
     for seed in range(120):
-        drawn = Banzhaf(samples=256, design=design, seed=seed)._design(n)
+        drawn = designed(Banzhaf(samples=256, design=design, seed=seed), n)
         fit = ridge(drawn.shown, worths[number(drawn.shown)].mT, drawn.weight, group=drawn.group)
         found.append(Worth(fit.coef, fit.std_error))
     assert 0.90 <= covered(found, truth) <= 0.99

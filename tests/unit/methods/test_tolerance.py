@@ -1,0 +1,65 @@
+"""Samples are added until the errors are as small as was asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import pellucid
+from pellucid import LIME, Banzhaf, KernelSHAP
+from pellucid.core.errors import ParameterError
+from pellucid.core.points import generator
+
+X = torch.randn(2, 14, generator=generator(3, "tolerance"), dtype=torch.float64)
+W = torch.randn(14, 14, generator=generator(4, "tolerance"), dtype=torch.float64)
+
+
+def crossed(rows: Tensor) -> Tensor:
+    """A game with pairs and more."""
+    return torch.stack([((rows @ W) * rows).sum(1), torch.tanh(rows).prod(1)], 1)
+
+
+def explained(method: Any) -> Any:
+    (got,) = pellucid.explain(pellucid.wrap(crossed), X, method, target=0, output="logit")
+    return got
+
+
+@pytest.mark.parametrize("method", [LIME, KernelSHAP, Banzhaf])
+def test_the_error_asked_for_is_reached_and_more_are_taken_for_a_smaller_one(method: Any) -> None:
+    rough, fine = (explained(method(samples=64, tolerance=t)) for t in (0.08, 0.02))
+    for got, limit in ((rough, 0.08), (fine, 0.02)):
+        noise = got.std_error.amax(1) / got.values.abs().amax(1)
+        assert noise.max() <= limit
+        assert got.check("precision").passed == (True, True)
+        assert got.check("precision").value == pytest.approx(noise.tolist())
+    assert fine.record.passes.forward > 4 * rough.record.passes.forward
+    assert rough.record.passes.rounds <= 5
+
+
+def test_values_are_nearer_the_truth_when_the_tolerance_is_small() -> None:
+    truth = explained(KernelSHAP(samples=2**14)).values
+    off = [(explained(KernelSHAP(samples=64, tolerance=t)).values - truth).abs().amax() for t in (0.2, 0.01)]
+    assert off[1] < 0.3 * off[0]
+    assert off[1] < 0.04 * truth.abs().amax()
+
+
+def test_exact_values_need_no_second_round() -> None:
+    (got,) = pellucid.explain(
+        pellucid.wrap(crossed), X, KernelSHAP(samples=2**14, tolerance=1e-9), target=0, output="logit"
+    )
+    assert got.record.passes.rounds == 1
+
+
+def test_what_cannot_be_reached_says_so() -> None:
+    got = explained(LIME(samples=8, tolerance=1e-6))
+    assert got.check("precision").passed == (False, False)
+    assert any("precision" in line for line in got.warnings)
+    assert got.record.passes.forward <= 2 * (64 * 8 + 2) + 2
+
+
+def test_no_tolerance_for_draws_without_replacement() -> None:
+    with pytest.raises(ParameterError, match="design='kernel'"):
+        explained(KernelSHAP(design="leverage", tolerance=0.1))
