@@ -9,12 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.games import (
-    designed,
     CELLS,
     PLAYERS,
     WHITE,
     additive,
     banzhaf_by_hand,
+    designed,
     looked_up,
     number,
     shapley_by_hand,

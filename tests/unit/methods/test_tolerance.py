@@ -18,8 +18,9 @@ W = torch.randn(14, 14, generator=generator(4, "tolerance"), dtype=torch.float64
 
 
 def crossed(rows: Tensor) -> Tensor:
-    """A game with pairs and more."""
-    return torch.stack([((rows @ W) * rows).sum(1), torch.tanh(rows).prod(1)], 1)
+    """A game of pairs and more."""
+    pairs = ((rows @ W) * rows).sum(1) / 8
+    return torch.stack([torch.sigmoid(pairs + rows.sum(1)), rows.sum(1)], 1)
 
 
 def explained(method: Any) -> Any:
@@ -29,21 +30,21 @@ def explained(method: Any) -> Any:
 
 @pytest.mark.parametrize("method", [LIME, KernelSHAP, Banzhaf])
 def test_the_error_asked_for_is_reached_and_more_are_taken_for_a_smaller_one(method: Any) -> None:
-    rough, fine = (explained(method(samples=64, tolerance=t)) for t in (0.08, 0.02))
-    for got, limit in ((rough, 0.08), (fine, 0.02)):
+    rough, fine = (explained(method(samples=64, tolerance=t)) for t in (0.15, 0.05))
+    for got, limit in ((rough, 0.15), (fine, 0.05)):
         noise = got.std_error.amax(1) / got.values.abs().amax(1)
         assert noise.max() <= limit
         assert got.check("precision").passed == (True, True)
         assert got.check("precision").value == pytest.approx(noise.tolist())
-    assert fine.record.passes.forward > 4 * rough.record.passes.forward
+    assert fine.record.passes.forward > 3 * rough.record.passes.forward
     assert rough.record.passes.rounds <= 5
 
 
 def test_values_are_nearer_the_truth_when_the_tolerance_is_small() -> None:
     truth = explained(KernelSHAP(samples=2**14)).values
-    off = [(explained(KernelSHAP(samples=64, tolerance=t)).values - truth).abs().amax() for t in (0.2, 0.01)]
-    assert off[1] < 0.3 * off[0]
-    assert off[1] < 0.04 * truth.abs().amax()
+    off = [(explained(KernelSHAP(samples=64, tolerance=t)).values - truth).abs().amax() for t in (0.3, 0.02)]
+    assert off[1] < 0.5 * off[0]
+    assert off[1] < 0.06 * truth.abs().amax()
 
 
 def test_exact_values_need_no_second_round() -> None:
