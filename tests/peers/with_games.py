@@ -23,7 +23,8 @@ from pellucid import registry
 from pellucid.core.explanation import Explanation
 from pellucid.methods.kernel_shap import KernelSHAP
 from pellucid.methods.lime import kernel
-from pellucid.ops.designs import Design, coin, orders, shapley_kernel
+from pellucid.ops.designs import Design, coin, orders
+from pellucid.ops.shapley_designs import KERNELS
 
 SMALL = "vit_b_16 (narrow)"
 MODELS = (BUNDLED, SMALL)
@@ -121,7 +122,7 @@ def captum_lime(c: Case) -> Tensor:
 
 def captum_kernel_shap(c: Case, ends: float) -> Tensor:
     """ends: how much the whole picture and the hidden one count; every other coalition counts 1."""
-    shown = shapley_kernel(PLAYERS, SAMPLES, 0).beside(shown=True).beside(shown=False).shown
+    shown = KERNELS["kernel"](PLAYERS, SAMPLES, 0).beside(shown=True).beside(shown=False).shown
     made = attr().KernelShap(c.theirs)
     made.perturb_func, made.inf_weight = given(shown), ends
     with in_double():
