@@ -289,6 +289,9 @@ class Intercept(TorchFunctionMode):
         if place.kind is Kind.RECURRENT:
             raise refusals.opaque_call(place.operator, place.layer, self.rules.name)
         self._refuse_checkpoint()
+        if self._taking is not None:  # nothing comes back to a reference
+            self._log.count(place)
+            return output
         after = sequence_number()
         self._native.append((before, after))
         met = self._log.meet(place, label(place.kind, heard.kwargs) if left is None else left.name, served=False)
@@ -330,7 +333,11 @@ class Intercept(TorchFunctionMode):
                 self._merging.read(outputs)
             self._forget()
             self._log.count_ends(outputs, inputs=False)
-            for stranger in strangers(outputs, self._start, self._native, layers.at, Ruled) if layers else ():
+            for stranger in (
+                strangers(outputs, self._start, self._native, layers.at, Ruled)
+                if layers and self._taking is None
+                else ()
+            ):
                 if stranger.checkpoint:
                     raise refusals.checkpointed(stranger.layer)
                 self._strangers.append(stranger)

@@ -144,7 +144,8 @@ def _mended_by_channel(m: Tensor, way: Tensor, y: Tensor, slope: Function) -> Te
     if 3 * len(holes) > m.shape[1]:
         return torch.where(way == 0, slope(y), m)
     if len(holes):
-        m[:, holes] = torch.where(way[:, holes] == 0, slope(y[:, holes]), m[:, holes])
+        part = m[:, holes]
+        m[:, holes] = torch.where(part.isnan(), slope(y[:, holes]), part)
     return m
 
 
