@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pellucid import registry as registry
     from pellucid import views as views
     from pellucid import zoo as zoo
+    from pellucid.api import as_classifier as as_classifier
+    from pellucid.api import as_regressor as as_regressor
     from pellucid.api import audit as audit
     from pellucid.api import cite as cite
     from pellucid.api import compare as compare
@@ -106,7 +108,20 @@ if TYPE_CHECKING:
 
 # Names are fetched when they are first used: `pellucid --help` need not wait for torch.
 _HOMES = {
-    "pellucid.api": ("wrap", "load", "explain", "measure", "compare", "plan", "audit", "layers", "cite", "report"),
+    "pellucid.api": (
+        "wrap",
+        "load",
+        "as_classifier",
+        "as_regressor",
+        "explain",
+        "measure",
+        "compare",
+        "plan",
+        "audit",
+        "layers",
+        "cite",
+        "report",
+    ),
     "pellucid.api.studies": ("surrogate",),
     "pellucid.core.explanation": ("Explanation", "Explanations", "Kind"),
     "pellucid.core.measurements": ("Measurement", "Measurements"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from hashlib import blake2b
 from typing import Any, Literal, Protocol
 
@@ -15,13 +16,12 @@ from pellucid.core.ask import PLAIN, Answer, Can, Lane, Pixels, Rows
 from pellucid.core.errors import NonFinite, ParameterError, SiteError, UnsupportedModel
 from pellucid.core.explanation import ModelCard
 from pellucid.core.site import Attention, Site
-from pellucid.core.target import Labels
+from pellucid.core.target import CLASSES, EMITS, Labels
 
 AT_ONCE = 64 * 2**20
 """Bytes of rows that are given to a function at once."""
 MOST = 4096
 """Rows that are given to a function at once, at most."""
-EMITS = ("logits", "sigmoid_logits", "probabilities", "values")
 
 
 class Decodes(Pixels, Protocol):
@@ -60,7 +60,7 @@ class FunctionModel:
         source: object = None,
     ) -> None:
         if emits is not None and emits not in EMITS:
-            raise ParameterError(f"emits={emits!r}", f"one of {EMITS}")
+            raise ParameterError(f"emits={emits!r}", f"one of {', '.join(EMITS)}")
         if rows != "auto" and (isinstance(rows, bool) or not isinstance(rows, int) or rows < 1):
             raise ParameterError(f"rows={rows!r}", "a whole number of rows, 1 or more, or 'auto'")
         self.fn, self.preprocess, self.labels = fn, front, Labels(None if labels is None else tuple(labels))
@@ -74,6 +74,17 @@ class FunctionModel:
     def __repr__(self) -> str:
         known = "no class names" if self.labels.names is None else f"{len(self.labels.names)} class names"
         return f"FunctionModel({self.name}, {known})"
+
+    def but(self, *, emits: str | None, labels: Sequence[str] | None = None) -> FunctionModel:
+        """The same model with another word on what its scores are, and other class names if given."""
+        other = copy(self)
+        other.emits, other._outputs = emits, None
+        other.labels = self.labels if labels is None else Labels(tuple(labels))
+        return other
+
+    def _emitted(self, scores: Tensor) -> str:
+        known = self.emits is not None and self.emits != CLASSES
+        return self.emits if known and self.emits else emitted(scores, self.emits == CLASSES)
 
     def scores(self, rows: Tensor) -> Tensor:
         """Scores [rows, outputs], float64. Raises UnsupportedModel for answers that are no matrix of numbers."""
@@ -103,7 +114,7 @@ class FunctionModel:
         first = 0
         if self._outputs is None:
             looked = self.scores(x[:8])
-            self._outputs, first = (looked.shape[1], self.emits or emitted(looked)), len(looked)
+            self._outputs, first = (looked.shape[1], self._emitted(looked)), len(looked)
             if self.labels.names is not None and len(self.labels.names) != looked.shape[1]:
                 raise ParameterError(
                     f"{len(self.labels.names)} class names for a model with {looked.shape[1]} outputs",
@@ -181,11 +192,16 @@ class FunctionSession:
             return Answer(outputs, rows.objective(outputs, {}))
 
 
-def emitted(scores: Tensor) -> str:
-    """What scores are, by what they do: rows of several that sum to one are probabilities, whatever made them."""
+def emitted(scores: Tensor, classes: bool = False) -> str:
+    """What scores are, by what they do: rows of several that sum to one are probabilities, whatever made them.
+
+    classes: they are known to belong to classes; a single one between 0 and 1 is then a probability, else a logit.
+    """
     one = (scores.sum(1) - 1).abs().max() < 1e-3
     if scores.shape[1] > 1:
         return "probabilities" if bool(one) and float(scores.min()) >= 0 else "logits"
+    if classes:
+        return "probabilities" if bool(((scores >= 0) & (scores <= 1)).all()) else "sigmoid_logits"
     return "values"
 
 

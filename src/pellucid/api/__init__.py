@@ -18,6 +18,7 @@ from pellucid.adapters.torch.tokens import Fed
 from pellucid.api.asking import sliced, targets_of, tasks_of
 from pellucid.api.audit import audit
 from pellucid.api.entries import explained, references_of
+from pellucid.api.kinds import as_classifier, as_regressor
 from pellucid.api.measuring import inputs_of, measured, subjects_of
 from pellucid.api.progress import Meter, Progress
 from pellucid.api.waves import example_of, how_many, waves_of
@@ -399,4 +400,18 @@ def _cited(what: Any) -> Iterator[tuple[str, ...]]:
         raise InputError(f"a {type(what).__name__} to cite", "explanations, or methods by name, class or instance")
 
 
-__all__ = ["as_model", "audit", "cite", "compare", "explain", "layers", "load", "measure", "plan", "report", "wrap"]
+__all__ = [
+    "as_classifier",
+    "as_model",
+    "as_regressor",
+    "audit",
+    "cite",
+    "compare",
+    "explain",
+    "layers",
+    "load",
+    "measure",
+    "plan",
+    "report",
+    "wrap",
+]

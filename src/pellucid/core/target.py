@@ -16,6 +16,10 @@ from pellucid.core.site import Site, as_site
 
 Output = Literal["logit", "probability", "log_probability", "margin"]
 OUTPUTS: tuple[Output, ...] = ("logit", "probability", "log_probability", "margin")
+CLASSES = "classes"
+"""Of outputs: they belong to classes; what they are exactly is found out by looking."""
+EMITS = ("logits", "sigmoid_logits", "probabilities", "values", CLASSES)
+"""What outputs can be: logits of a softmax or of sigmoids, probabilities, or values of any kind."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from hashlib import blake2b
 from typing import Any, Literal
 
@@ -25,12 +26,11 @@ from pellucid.adapters.torch.watch import Facts, Headless, Randomness, watch
 from pellucid.core.ask import Can
 from pellucid.core.errors import InputError, ParameterError, PellucidError, UnsupportedModel
 from pellucid.core.explanation import ModelCard
-from pellucid.core.target import Labels
+from pellucid.core.target import EMITS, Labels
 from pellucid.engine.run import no_room, out_of_memory
 from pellucid.preprocess import Preprocess, Table, Tokens
 
 Evaluate = Literal["auto", "plain", "prepared"]
-EMITS = ("logits", "sigmoid_logits", "probabilities", "values")
 QUANTISED = ("torch.ao.nn.quantized", "torch.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torchao")
 
 
@@ -63,7 +63,7 @@ class TorchModel:
         if not isinstance(module, nn.Module):
             raise InputError(f"a {type(module).__name__} as a model", "a torch.nn.Module", "pellucid.wrap(module, ...)")
         if emits is not None and emits not in EMITS:
-            raise ParameterError(f"emits={emits!r}", f"one of {EMITS}")
+            raise ParameterError(f"emits={emits!r}", f"one of {', '.join(EMITS)}")
         if rows != "auto" and (isinstance(rows, bool) or not isinstance(rows, int) or rows < 1):
             raise ParameterError(f"rows={rows!r}", "a whole number of rows, 1 or more, or 'auto'")
         inside, self.notes = twins.unwrap(module)
@@ -86,6 +86,14 @@ class TorchModel:
     def __repr__(self) -> str:
         known = "no class names" if self.labels.names is None else f"{len(self.labels.names)} class names"
         return f"TorchModel({self.name}: {type(self.module).__name__}, {known})"
+
+    def but(self, *, emits: str | None, labels: Sequence[str] | None = None) -> TorchModel:
+        """The same model with another word on what its scores are, and other class names if given."""
+        other, module = copy(self), self.module
+        other._module = lambda: module
+        other.emits, other._local = emits, threading.local()
+        other.labels = self.labels if labels is None else Labels(tuple(labels))
+        return other
 
     @property
     def device(self) -> torch.device:

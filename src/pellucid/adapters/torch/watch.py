@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 from pellucid.adapters.torch.outputs import Selector, scores
 from pellucid.adapters.torch.tokens import Entrance, enters
 from pellucid.core.errors import NonFinite, UnsupportedModel
+from pellucid.core.target import CLASSES
 
 SOFTMAX = {torch.softmax, torch.nn.functional.softmax, Tensor.softmax}
 SIGMOID = {torch.sigmoid, torch.nn.functional.sigmoid, Tensor.sigmoid, torch.special.expit}
@@ -88,8 +89,8 @@ def watch(twin: nn.Module, row: Tensor, select: Selector, emits: str | None) -> 
     head = eye.head(out)
     return Facts(
         outputs=out.shape[1],
-        emits=emits or _emits(out, head, eye.last_is_sigmoid(out)),
-        head=head if emits is None else None,
+        emits=_emits(out, head, eye.last_is_sigmoid(out), emits == CLASSES) if emits in (None, CLASSES) else emits,
+        head=head if emits in (None, CLASSES) else None,
         layers=tuple(Layer(n, eye.types[n], tuple(s)) for n, s in eye.shapes.items()),
         order=tuple(eye.order),
         bytes_all=eye.bytes_all,
@@ -102,8 +103,11 @@ def watch(twin: nn.Module, row: Tensor, select: Selector, emits: str | None) -> 
     )
 
 
-def _emits(out: Tensor, head: int | None, sigmoid: bool) -> str:
-    """What the outputs are, by what they do: rows that sum to one are probabilities, whatever made them."""
+def _emits(out: Tensor, head: int | None, sigmoid: bool, classes: bool) -> str:
+    """What the outputs are, by what they do: rows that sum to one are probabilities, whatever made them.
+
+    classes: they are known to belong to classes, so that a single one is a logit.
+    """
     if head is not None:
         return "logits"
     low, high, total = float(out.min()), float(out.max()), float(out.sum())
@@ -111,7 +115,7 @@ def _emits(out: Tensor, head: int | None, sigmoid: bool) -> str:
         return "probabilities"
     if sigmoid and low >= 0 and high <= 1:
         return "probabilities"
-    return "logits" if out.shape[1] > 1 else "values"
+    return "logits" if out.shape[1] > 1 else "sigmoid_logits" if classes else "values"
 
 
 class _Eye(TorchFunctionMode):
