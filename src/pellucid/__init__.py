@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from pellucid.methods.deep_lift import DeepLiftShap as DeepLiftShap
     from pellucid.methods.exact_shapley import ExactShapley as ExactShapley
     from pellucid.methods.expected_gradients import ExpectedGradients as ExpectedGradients
+    from pellucid.methods.extremal_perturbation import ExtremalPerturbation as ExtremalPerturbation
     from pellucid.methods.feature_ablation import FeatureAblation as FeatureAblation
     from pellucid.methods.finer_cam import FinerCAM as FinerCAM
     from pellucid.methods.full_grad import FullGrad as FullGrad
@@ -144,6 +145,7 @@ _HOMES = {
     "pellucid.methods.deep_lift": ("DeepLift", "DeepLiftShap"),
     "pellucid.methods.exact_shapley": ("ExactShapley",),
     "pellucid.methods.expected_gradients": ("ExpectedGradients",),
+    "pellucid.methods.extremal_perturbation": ("ExtremalPerturbation",),
     "pellucid.methods.feature_ablation": ("FeatureAblation",),
     "pellucid.methods.finer_cam": ("FinerCAM",),
     "pellucid.methods.full_grad": ("FullGrad",),
