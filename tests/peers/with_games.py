@@ -20,11 +20,14 @@ from tests.peers.with_captum import Compared, attr, fill
 from torch import Tensor
 
 from pellucid import registry
+from pellucid.core.ask import Attribution, Query
 from pellucid.core.explanation import Explanation
 from pellucid.methods.kernel_shap import KernelSHAP
 from pellucid.methods.lime import kernel
 from pellucid.ops.designs import Design, coin, orders
+from pellucid.ops.games import Game, Worth
 from pellucid.ops.shapley_designs import KERNELS
+from pellucid.ops.shapley_fit import shapley_fit
 
 SMALL = "vit_b_16 (narrow)"
 MODELS = (BUNDLED, SMALL)
@@ -318,8 +321,10 @@ def drawn_by_shap(players: int, samples: int) -> Design:
 class OnTheirs(KernelSHAP):
     """Our Kernel SHAP on the coalitions and weights of shap."""
 
-    def _design(self, players: int) -> Design:
-        return drawn_by_shap(players, self.samples).beside(shown=True).beside(shown=False)
+    async def explain(self, q: Query) -> Attribution:
+        game = Game.of(q, self.regions, self.fill)
+        played = await game.play(q, lambda n: drawn_by_shap(n, self.samples).beside(shown=True).beside(shown=False))
+        return game.attribution([Worth.of(shapley_fit(one)) for one in played])
 
 
 def deep(c: Case) -> Tensor:
