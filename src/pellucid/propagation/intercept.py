@@ -42,12 +42,8 @@ from pellucid.propagation.tensors import (
     nodes_of,
     positional,
     sequence_number,
-    tensors_among,
     tensors_in,
 )
-
-_COPIES = frozenset(("clone", "contiguous", "dropout", "to"))
-"""Operators whose output is their input: who reads it reads the input."""
 
 
 class Intercept(TorchFunctionMode):
@@ -265,7 +261,7 @@ class Intercept(TorchFunctionMode):
         if type(output) is tuple:
             output = as_named(heard.function, output)
         if self._merging is not None:
-            self._merging.made(call, output)
+            self._merging.made(call, rule, output)
             if isinstance(rule, merge.Ahead):
                 self._merging.waits(call, rule, met, self._keeper.hold(inputs[0]), output)
         if self._gates is not None:
@@ -306,10 +302,7 @@ class Intercept(TorchFunctionMode):
     def _follow(self, heard: Heard, output: Any) -> None:
         _, operator, args, kwargs = heard
         if self._merging is not None:
-            if args and operator.name in _COPIES and not kwargs.get("training", False):
-                self._merging.passed(args[0], output)
-            else:
-                self._merging.read([*tensors_among(args), *tensors_among(kwargs.values())])
+            self._merging.left(operator.name, args, kwargs, output)
         if self._gates is not None:
             self._gates.made(operator, args, kwargs, output)
 

@@ -52,13 +52,13 @@ class Before(NamedTuple):
 class Fate:
     """What became of a call's output: complete when the forward pass has ended, so rules may ask in `back`.
 
-    affine   scale and shift per channel of the batch norm that alone reads the output; then that norm passes its
-             signal on unchanged, and the signal that arrives here is that of scale · output + shift
-    before   of a layer: the batch norm that it has taken in, whose output it alone reads; the signal it gives back is
-             then that of the norm's input
-    taken    of a batch norm: whether the layer after it has taken it in, so that it passes its signal on unchanged
-    readers  how many calls read the output; counted for layers and batch norms where norms are merged
-    left     what the rules of its readers leave for this call's rule, in the backward pass
+    affine  scale and shift per channel of the batch norm that alone reads the output; then that norm passes its
+            signal on unchanged, and the signal that arrives here is that of scale · output + shift
+    before  of a layer: the batch norm that it has taken in, whose output it alone reads; the signal it gives back is
+            then that of the norm's input
+    taken   of a batch norm: whether the layer after it has taken it in, so that it passes its signal on unchanged
+    readers how many calls read the output; counted for batch norms that a layer after them may take in
+    left    what the rules of its readers leave for this call's rule, in the backward pass
     """
 
     affine: tuple[Tensor, Tensor] | None = None
@@ -242,7 +242,7 @@ class Manner:
     start    what begins the backward pass: `slope`, ∂s/∂y at the outputs y; or `score`, y · ∂s/∂y, which is the score
              itself at the class explained: relevance to be distributed
     apart    kinds of operators that are taken apart into simpler ones, which are then served themselves
-    merge    whether a batch norm becomes part of the linear or convolution layer before it
+    merge    whether a batch norm, a bias or both by hand become part of the linear or convolution layer before it
     named    whether `rule_for` looks at layer or call; otherwise only the first pass needs names
     ordered  whether it looks at the order
     pairs    whether rules compare with a reference input, so that `call.reference` is there

@@ -13,7 +13,7 @@ from tests.unit.propagation.nets import row
 from torch import Tensor, nn
 
 from pellucid.propagation import Composite, Intercept, Kind, Manner, On, inventory
-from pellucid.propagation.lrp.flows import Norm, Pass
+from pellucid.propagation.lrp.flows import Norm, Pass, Product, Quotient
 from pellucid.propagation.lrp.layers import AlphaBeta, Epsilon, Flat, Gamma, WSquare, ZPlus
 
 X = row(2, 3, 7, 7, seed=4)
@@ -339,3 +339,104 @@ def test_a_norm_between_two_layers_belongs_to_the_first():
     norm, layer, x = behind("linear")
     model = Behind([nn.Linear(6, 6).double(), norm, layer])
     assert passed_on(model, x, Epsilon(0.25))[2] == ["merged into linear"]
+
+
+# -- a batch norm by hand: (x − μ) · γ/√(σ² + ε) + β, channels first or last -------------------------------------
+
+
+def chained(rule: object, *, merge: bool = True) -> Composite:
+    """Factors have the rule that they have in the presets."""
+    plain = composite(rule, merge=merge)
+    factors = On(Product(), kinds=(Kind.MULTIPLY,)), On(Quotient(), kinds=(Kind.DIVIDE,))
+    return Composite("test", (*plain.lines, *factors), plain.manner)
+
+
+def along(relevance_of: Callable[[], nn.Module], rule: object, *, merge: bool = True) -> tuple[Tensor, Intercept]:
+    x, model = X.clone().requires_grad_(), relevance_of()
+    with Intercept(model, chained(rule, merge=merge)) as seen:
+        y = model(x)
+    (found,) = torch.autograd.grad(y, x, torch.eye(5, dtype=y.dtype)[[1, 3]] * y.detach())
+    seen.verify()
+    return found, seen
+
+
+def pieces(m: nn.Module, dims: int, axis: int) -> tuple[Tensor, Tensor, Tensor]:
+    shape = [1] * dims
+    shape[axis] = -1
+    weight, bias = (m.weight, m.bias) if m.affine else (torch.ones(2).double(), torch.zeros(2).double())
+    inverse = (m.running_var.view(shape) + m.eps).rsqrt() * weight.view(shape)
+    return m.running_mean.view(shape), inverse, bias.view(shape)
+
+
+def first(m: nn.Module, z: Tensor) -> Tensor:
+    mean, inverse, bias = pieces(m, z.dim(), 1)
+    return (z - mean) * inverse + bias
+
+
+def last(m: nn.Module, z: Tensor) -> Tensor:
+    """As Keras computes it on torch: channels last, in place."""
+    order = (0, *range(2, z.dim()), 1)
+    mean, inverse, bias = pieces(m, z.dim(), z.dim() - 1)
+    y = torch.permute(z, order).subtract(mean).mul_(inverse).add_(bias)
+    return y.permute(0, y.dim() - 1, *range(1, y.dim() - 1))
+
+
+def divided(m: nn.Module, z: Tensor) -> Tensor:
+    mean, inverse, bias = pieces(m, z.dim(), 1)
+    return bias + (z - mean) / (1 / inverse)
+
+
+def frozen(m: nn.Module, z: Tensor) -> Tensor:
+    """As torchvision's FrozenBatchNorm2d: one factor, one sum."""
+    mean, inverse, bias = pieces(m, z.dim(), 1)
+    return z * inverse + (bias - mean * inverse)
+
+
+BY_HAND = {"first": first, "last": last, "divided": divided, "frozen": frozen}
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+@pytest.mark.parametrize("norm", BY_HAND.values(), ids=BY_HAND.keys())
+def test_a_norm_by_hand_is_the_same_as_folded_weights(norm, rule):
+    wanted, _ = along(lambda: Net(folded=True), rule)
+    found, seen = along(lambda: Net(norm), rule)
+    torch.testing.assert_close(found, wanted, atol=1e-11, rtol=1e-11)
+    merged = [entry.rule for entry in seen.audit if "merged" in entry.rule]
+    assert len(merged) == (6 if norm is frozen else 9) and len(set(merged)) == 3
+
+
+BETWEEN = {
+    "the layer and the difference": lambda mean, inverse, bias, z: (z - mean) * inverse + bias + 0 * z,
+    "a factor and its sum": lambda mean, inverse, bias, z: _twice(z * inverse, lambda y: y + bias),
+}
+
+
+def _twice(y: Tensor, go_on: Callable[[Tensor], Tensor]) -> Tensor:
+    return go_on(y) + 0 * y
+
+
+@pytest.mark.parametrize("norm", BETWEEN.values(), ids=BETWEEN.keys())
+def test_no_part_of_a_chain_is_merged_behind_a_second_reader(norm):
+    def spelled(m: nn.Module, z: Tensor) -> Tensor:
+        return norm(*pieces(m, z.dim(), 1), z)
+
+    wanted, _ = along(lambda: Net(spelled), Epsilon(0.25), merge=False)
+    found, seen = along(lambda: Net(spelled), Epsilon(0.25))
+    torch.testing.assert_close(found, wanted, atol=1e-11, rtol=1e-11)
+    assert not [entry.rule for entry in seen.audit if "merged" in entry.rule]
+
+
+def test_what_was_merged_before_a_second_reader_stays():
+    def spelled(m: nn.Module, z: Tensor) -> Tensor:
+        mean, inverse, bias = pieces(m, z.dim(), 1)
+        return _twice((z - mean) * inverse, lambda y: y + bias)
+
+    _, seen = along(lambda: Net(spelled), Epsilon(0.25))
+    assert [e.operator for e in seen.audit if "merged" in e.rule] == ["sub", "mul"] * 3
+
+
+def test_a_factor_alone_has_its_own_rule():
+    wanted, _ = along(lambda: Net(lambda m, z: z * pieces(m, z.dim(), 1)[1]), Epsilon(0.25), merge=False)
+    found, seen = along(lambda: Net(lambda m, z: z * pieces(m, z.dim(), 1)[1]), Epsilon(0.25))
+    torch.testing.assert_close(found, wanted, atol=1e-11, rtol=1e-11)
+    assert not [entry.rule for entry in seen.audit if "merged" in entry.rule]
