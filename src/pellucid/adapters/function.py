@@ -86,6 +86,10 @@ class FunctionModel:
         known = self.emits is not None and self.emits != CLASSES
         return self.emits if known and self.emits else emitted(scores, self.emits == CLASSES)
 
+    def given(self, inputs: Any) -> Any:
+        """What a user passes, as photos, tables, texts or rows [batch, ...]; here as it is."""
+        return inputs
+
     def scores(self, rows: Tensor) -> Tensor:
         """Scores [rows, outputs], float64. Raises UnsupportedModel for answers that are no matrix of numbers."""
         raw = self.fn(self.preprocess.decoded(rows))

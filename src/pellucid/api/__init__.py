@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pellucid import images, registry, views, zoo
 from pellucid.adapters import FunctionModel, Handle, TorchModel
 from pellucid.adapters.choice import adapted
+from pellucid.adapters.keras import is_keras, keras_model
 from pellucid.adapters.torch.tokens import Fed
 from pellucid.api.asking import sliced, targets_of, tasks_of
 from pellucid.api.audit import audit
@@ -78,6 +79,8 @@ def wrap(
     """
     if labels is not None and (isinstance(labels, str) or not all(isinstance(one, str) for one in labels)):
         raise ParameterError(f"labels={str(labels)[:60]!r}", "a list of class names, one per output")
+    if is_keras(module):
+        return keras_model(module, preprocess, labels, name=name, outputs=outputs, emits=emits, rows=rows)
     if isinstance(preprocess, Tokens) or is_tokenizer(preprocess):
         is_module = isinstance(module, nn.Module)  # what is none is refused below
         most = zoo.places(module) if is_module else None
@@ -126,6 +129,8 @@ def as_model(model: Handle | nn.Module | str) -> Handle:
         return model
     if isinstance(model, str):
         return load(model)
+    if is_keras(model):
+        return keras_model(model)
     if isinstance(model, nn.Module):
         if model not in _borrowed:
             _borrowed[model] = TorchModel(model, Preprocess.identity(), borrowed=True)
@@ -220,7 +225,7 @@ def compare(
     handles = [as_model(m) for m in models]
     if not handles:
         raise InputError("no models to compare", "at least one model")
-    raw = isinstance(inputs, Tensor) or any(isinstance(h.preprocess, Tokens) for h in handles)
+    raw = any(isinstance(h.given(inputs), Tensor) or isinstance(h.preprocess, Tokens) for h in handles)
     photos = inputs if raw else images.read_many(inputs)
     names: list[str] = []
     for handle in handles:

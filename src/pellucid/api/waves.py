@@ -44,6 +44,7 @@ class Reads(Protocol):
 
 def waves_of(handle: Handle, inputs: Any, tasks: Sequence[Task]) -> Iterator[Wave]:
     """Inputs in batches that bound the memory of the running results."""
+    inputs = handle.given(inputs)
     copies = 3 * sum(sum(map(width, task.targets)) for task in tasks) + 1
     if isinstance(handle.preprocess, Reads):
         yield from _read_waves(handle, *handle.preprocess.rows_of(inputs), copies)
@@ -209,6 +210,7 @@ def example_of(handle: Handle) -> Tensor:
 
 def how_many(handle: Handle, inputs: Any) -> int | None:
     """How many images or texts there are, without a look at them."""
+    inputs = handle.given(inputs)
     if isinstance(handle.preprocess, Reads):
         return len(handle.preprocess.rows_of(inputs)[0])
     if isinstance(inputs, str) and isinstance(handle.preprocess, Tokens):

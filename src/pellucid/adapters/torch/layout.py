@@ -74,17 +74,19 @@ class Plan:
         return {"channels_last": "channels are the last axis"}.get(self.kind, "")
 
 
-def read(shape: tuple[int, ...], image: tuple[int, int] | None, patch_grid: tuple[int, int] | None) -> Plan | None:
+def read(
+    shape: tuple[int, ...], image: tuple[int, int] | None, patch_grid: tuple[int, int] | None, channels_last: bool = False
+) -> Plan | None:
     """How to read one row's activation of this shape, or None when it has no height and width.
 
     shape: without the batch; image: height and width of the model's input; patch_grid: the grid into which the model
-    cut its input, where a convolution without overlap showed one.
+    cut its input, where a convolution without overlap showed one; channels_last: whether it is known to be so.
     """
     if image is None:
         return None
     if len(shape) == 3 and not _attention(shape, patch_grid):
         first, last = _fits(shape[1:], image), _fits(shape[:2], image)
-        if first:
+        if first and not channels_last:
             return Plan("channels_first")
         return Plan("channels_last") if last else None
     if len(shape) == 2:

@@ -47,6 +47,8 @@ class TorchModel:
     borrowed    do not keep the module alive
     """
 
+    framework = "torch"
+
     def __init__(
         self,
         module: nn.Module,
@@ -116,6 +118,10 @@ class TorchModel:
             self._print = (twins.Watch(self.module), digest.hexdigest())
         return self._print[1]
 
+    def given(self, inputs: Any) -> Any:
+        """What a user passes, as photos, texts or rows [batch, ...]; here as it is."""
+        return inputs
+
     # -- sessions --------------------------------------------------------------------------------------------
 
     @contextmanager
@@ -152,7 +158,9 @@ class TorchModel:
         card: ModelCard | None = self._local.cards.get(key)
         if card is None:
             how = ("prepared: " if ready.prepared is not None else "plain: ") + ready.why
-            card = ModelCard(name=self.name, fingerprint=self.fingerprint(), evaluator=how)
+            card = ModelCard(
+                name=self.name, fingerprint=self.fingerprint(), evaluator=how, framework=self.framework
+            )
             self._local.cards[key] = card
         return TorchSession(
             ready,
@@ -272,8 +280,9 @@ def _borrowed(model: TorchModel) -> Generator[nn.Module]:
     if local.twin is not None:
         yield local.twin
         return
+    owner: nn.Module = getattr(model.module, "inside", model.module)  # a Keras model has several handles
     with _locks_lock:
-        lock = _locks.setdefault(model.module, threading.RLock())
+        lock = _locks.setdefault(owner, threading.RLock())
     try:
         with lock, _as_it_was(model.module):
             yield model.module

@@ -36,7 +36,7 @@ class Sites:
 
     def resolved(self, site: Site) -> Site:
         """The full address. Raises SiteError for layers that do not exist, do not run, or run in several calls."""
-        name = self._name_of(site.name.module) if isinstance(site.name, ModuleName) else site.name
+        name = self._name_of(site.name.module) if isinstance(site.name, ModuleName) else self._whole(site.name)
         if site.layout == "attention":
             return self._attention(replace(site, name=name))[0].site
         shapes = self._shapes(name)
@@ -82,7 +82,7 @@ class Sites:
         found: list[tuple[Site, tuple[int, ...]]] = []
         for name, call in self.facts.order:
             shapes = self._shapes(name)
-            plan = read(shapes[call], self.image, self.facts.patch_grid)
+            plan = read(shapes[call], self.image, self.facts.patch_grid, self._layers[name].last)
             if name and plan is not None:
                 found.append((Site(name, None if len(shapes) == 1 else call), plan.shape(shapes[call])))
         return found
@@ -119,7 +119,7 @@ class Sites:
         if site not in self._plans:
             shape = self._shapes(site.name)[site.call or 0]
             wanted = None if site.layout == "auto" else site.layout
-            plan = read(shape, self.image, self.facts.patch_grid)
+            plan = read(shape, self.image, self.facts.patch_grid, self._layers[site.name].last)
             if wanted == "tokens" and (plan is None or plan.kind != "tokens"):
                 raise refuse(site.name, shape)
             if wanted is not None and wanted != "tokens":
@@ -139,6 +139,11 @@ class Sites:
             if each is module:
                 return name
         raise SiteError(f"the layer {type(module).__name__} given is not part of the model", "a layer of this model")
+
+    def _whole(self, name: str) -> str:
+        """The whole name of a layer of a model inside the model, which Keras users know by its own."""
+        inside = [each for each in self._layers if each.endswith(f"/{name}")] if name not in self._layers else []
+        return inside[0] if len(inside) == 1 else name
 
     def _shapes(self, name: str) -> tuple[tuple[int, ...], ...]:
         if name in self._layers:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import torch
@@ -141,7 +142,8 @@ class _Widened(TorchFunctionMode):
             args = ([t.expand(many, *t.shape[1:]) if t.ndim and len(t) == 1 else t for t in args[0]], *args[1:])
         if many > 1 and len(args) > 1 and func in _SHAPES and self._rows(args[0]):
             sizes = tuple(args[1]) if isinstance(args[1], (tuple, list)) else args[1:]
-            args = (args[0], (many, *sizes[1:]) if sizes[0] == 1 else sizes)
+            fits = -1 not in sizes and prod(sizes) == args[0].numel()  # then it is no count of rows that is written
+            args = (args[0], (many, *sizes[1:]) if sizes[0] == 1 and not fits else sizes)
         return func(*args, **(kwargs or {}))
 
     def _rows(self, tensor: Tensor) -> bool:

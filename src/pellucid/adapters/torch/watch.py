@@ -37,6 +37,8 @@ class Layer:
     type: str
     shapes: tuple[tuple[int, ...], ...]
     """Shape of one row's output, per call."""
+    last: bool = False
+    """Whether its channels are the last axis, as the model says itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class Facts:
     patch_grid: tuple[int, int] | None
     """Grid into which a convolution without overlap cut the input."""
     draws: frozenset[str]
-    """Global random states that the model consumed although it is in eval mode: `torch`, `python`, `numpy`."""
+    """Global random states that the model consumed although it is in eval mode: `torch`, `python`, `numpy`, `keras`."""
     entrance: Entrance | None = None
     """Where rows of token ids become vectors; None for other rows."""
 
@@ -72,7 +74,7 @@ def watch(twin: nn.Module, row: Tensor, select: Selector, emits: str | None) -> 
     with torch.no_grad(), eye:
         raw = twin(row.clone())
         out = scores(raw, select)
-    draws = before.moved()
+    draws = before.moved() | getattr(twin, "drew", frozenset())
     before.restore()
     if len(out) != 1:
         raise UnsupportedModel(
@@ -86,12 +88,12 @@ def watch(twin: nn.Module, row: Tensor, select: Selector, emits: str | None) -> 
             "finite scores at the clean input",
             "check the input's range and the preprocessing",
         )
-    head = eye.head(out)
+    head, last = eye.head(out), getattr(twin, "channels_last", frozenset[str]())
     return Facts(
         outputs=out.shape[1],
         emits=_emits(out, head, eye.last_is_sigmoid(out), emits == CLASSES) if emits in (None, CLASSES) else emits,
         head=head if emits in (None, CLASSES) else None,
-        layers=tuple(Layer(n, eye.types[n], tuple(s)) for n, s in eye.shapes.items()),
+        layers=tuple(Layer(n, eye.types[n], tuple(s), n in last) for n, s in eye.shapes.items()),
         order=tuple(eye.order),
         bytes_all=eye.bytes_all,
         bytes_largest=eye.bytes_largest,
