@@ -229,7 +229,7 @@ def _arrays(raw: Any) -> Any:
         return {key: _arrays(value) for key, value in raw.items()}
     if isinstance(raw, list | tuple):
         return type(raw)(_arrays(value) for value in raw)
-    return torch.as_tensor(np.array(raw))
+    return raw.detach() if isinstance(raw, Tensor) else torch.as_tensor(np.array(raw))
 
 
 # -- the model as a torch module -------------------------------------------------------------------------------
@@ -239,7 +239,8 @@ class KerasModule(nn.Module):
     """A Keras model, run for inference, as a module of rows [batch, channel, height, width].
 
     Its named modules are the Keras layers: `conv2d`, and `inner/conv2d` for those of a model inside the model. The
-    Keras model cannot be copied without its weights, so it is used in place and put back as it was.
+    Keras model cannot be copied without its weights, so it is used in place and put back as it was. Meanwhile its
+    batch norms are one call, as rules know them, where Keras computes (x − μ) · γ/√(σ² + ε) + β in pieces.
     """
 
     def __init__(self, model: Any) -> None:
@@ -269,7 +270,7 @@ class KerasModule(nn.Module):
 
     def named_modules(
         self, memo: set[nn.Module] | None = None, prefix: str = "", remove_duplicate: bool = True
-    ) -> Iterator[tuple[str, nn.Module]]:
+    ) -> Generator[tuple[str, Any]]:
         """The model itself as "", and every layer by its Keras name."""
         dot = f"{prefix}." if prefix else ""
         yield prefix, self
@@ -298,11 +299,16 @@ class KerasModule(nn.Module):
     @contextmanager
     def _as_it_was(self) -> Generator[None]:
         """What a call adds or moves is put back: losses of regularisers, the states of Keras' own generators."""
+        norms = [layer for layer in self.layers.values() if _is_norm(layer)]
         losses = [(each, len(each)) for layer in self.layers.values() if (each := _losses(layer)) is not None]
         states = [(t, t.detach().clone(), t._version) for t in self._buffers.values() if t is not None]
         try:
+            for norm in norms:
+                norm.__dict__["call"] = _whole(norm)
             yield
         finally:
+            for norm in norms:
+                norm.__dict__.pop("call", None)
             for each, count in losses:
                 del each[count:]
             moved = [(t, then) for t, then, version in states if t._version != version]
@@ -315,6 +321,30 @@ class KerasModule(nn.Module):
 def _losses(layer: nn.Module) -> list[Any] | None:
     found = layer.__dict__.get("_losses")
     return found if isinstance(found, list) else None
+
+
+def _is_norm(layer: nn.Module) -> bool:
+    """Whether it is Keras' own batch norm, called in Keras' own way."""
+    own = type(layer).__name__ == "BatchNormalization" and type(layer).__module__.startswith("keras.")
+    return own and "call" not in layer.__dict__
+
+
+def _whole(norm: Any) -> Callable[..., Tensor]:
+    """A batch norm outside training as one call of torch."""
+
+    def call(inputs: Tensor, training: bool | None = None, mask: Any = None) -> Tensor:
+        x = inputs.to(torch.promote_types(inputs.dtype, torch.float32))
+        axis = int(norm.axis) % x.ndim
+        order = (0, axis, *(i for i in range(1, x.ndim) if i != axis))
+        back = tuple(order.index(i) for i in range(x.ndim))
+        held = (norm.moving_mean, norm.moving_variance, norm.gamma, norm.beta)
+        mean, var, scale, shift = (None if v is None else v.value.to(x.dtype) for v in held)
+        x = x if axis == 1 else torch.permute(x, order)
+        y = nn.functional.batch_norm(x, mean, var, scale, shift, False, 0.0, float(norm.epsilon))
+        y = y if axis == 1 else torch.permute(y, back)
+        return y.to(getattr(torch, norm.compute_dtype))
+
+    return call
 
 
 def _named(model: Any) -> Iterator[tuple[str, Any]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 import torch
 from torch import Tensor
@@ -28,9 +29,11 @@ class FullGradient:
     """The rules of FullGrad: what comes back at the canvas is [rows, 2, height, width].
 
     rescale  whether the shares of every operator are stretched to [0, 1] before they are enlarged and added
+    last     whether channels are the last axis where a shape does not tell
     """
 
     rescale: bool
+    last: bool = False
 
     @property
     def name(self) -> str:
@@ -45,7 +48,7 @@ class FullGradient:
     def rule_for(self, place: Place) -> Rule | None:
         """A share for what has one; the plain gradient alone for what only moves, sums or selects numbers."""
         if place.kind in AFFINE | BY_ELEMENT or place.operator == "batch_norm":
-            return Share(self.rescale)
+            return Share(self.rescale, self.last)
         return None
 
 
@@ -54,6 +57,7 @@ class Share(Rule):
     """β ⊙ G on the canvas, and the plain gradient to the inputs."""
 
     rescale: bool
+    last: bool = False
 
     @property
     def name(self) -> str:
@@ -82,7 +86,7 @@ class Share(Rule):
             share = _offset(call, inputs) * signal
         each = iter(found)
         signals = [next(each).sum_to_size(t.shape) if on else None for t, on in zip(inputs, call.tracked, strict=True)]
-        return (*signals, painted(share, canvas, self.rescale))
+        return (*signals, painted(share, canvas, self.rescale, self.last))
 
 
 def _unowed(whole: Tensor, owed: Sequence[Tensor]) -> Tensor:
@@ -104,7 +108,7 @@ def _offset(call: Call, kept: Sequence[Tensor]) -> Tensor:
     return call.run(zero)
 
 
-def painted(share: Tensor, like: Tensor, rescale: bool) -> Tensor:
+def painted(share: Tensor, like: Tensor, rescale: bool, last: bool = False) -> Tensor:
     """The shares of one operator [rows, ...] on a canvas [rows, 2, height, width].
 
     The map is |share|, stretched if wished, summed over channels and enlarged; it stays empty for outputs without
@@ -118,7 +122,7 @@ def painted(share: Tensor, like: Tensor, rescale: bool) -> Tensor:
             return canvas  # no rows: its share is seen as a gap
         share = share.reshape(len(like), -1)
     canvas[:, 1] = share.flatten(1).sum(1).view(-1, 1, 1) / (size[0] * size[1])
-    laid = _channels_first(share, size)
+    laid = _channels_first(share, size, last)
     if laid is not None:
         canvas[:, 0] = resize(sized(laid.abs(), rescale).sum(1), size)
     return canvas
@@ -132,15 +136,17 @@ def sized(maps: Tensor, rescale: bool) -> Tensor:
     return ((maps - low) / (high - low)).where(high > low, 0)
 
 
-def _channels_first(share: Tensor, size: tuple[int, int]) -> Tensor | None:
+def _channels_first(share: Tensor, size: tuple[int, int], last: bool) -> Tensor | None:
+    """Channels as axis 1, in the reading whose grid is nearer to the proportions of the picture."""
     if share.ndim != 4:
         return None
-    if _fits(share.shape[2:], size):
-        return share
-    return share.movedim(-1, 1) if _fits(share.shape[1:3], size) else None
+    front, back = _off(share.shape[2:], size), _off(share.shape[1:3], size)
+    if min(front, back) > max(size):
+        return None
+    return share.movedim(-1, 1) if back < front or (back == front and last) else share
 
 
-def _fits(grid: tuple[int, ...], size: tuple[int, int]) -> bool:
-    """Whether a grid has the proportions of the picture, within rounding."""
+def _off(grid: tuple[int, ...], size: tuple[int, int]) -> float:
+    """How far a grid is from the proportions of the picture; rounding makes up to its larger side."""
     h, w = grid
-    return h * w > 1 and abs(h * size[1] - w * size[0]) <= max(size)
+    return abs(h * size[1] - w * size[0]) if h * w > 1 else inf

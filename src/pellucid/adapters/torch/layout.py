@@ -75,7 +75,10 @@ class Plan:
 
 
 def read(
-    shape: tuple[int, ...], image: tuple[int, int] | None, patch_grid: tuple[int, int] | None, channels_last: bool = False
+    shape: tuple[int, ...],
+    image: tuple[int, int] | None,
+    patch_grid: tuple[int, int] | None,
+    channels_last: bool = False,
 ) -> Plan | None:
     """How to read one row's activation of this shape, or None when it has no height and width.
 

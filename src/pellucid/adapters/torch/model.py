@@ -158,9 +158,7 @@ class TorchModel:
         card: ModelCard | None = self._local.cards.get(key)
         if card is None:
             how = ("prepared: " if ready.prepared is not None else "plain: ") + ready.why
-            card = ModelCard(
-                name=self.name, fingerprint=self.fingerprint(), evaluator=how, framework=self.framework
-            )
+            card = ModelCard(name=self.name, fingerprint=self.fingerprint(), evaluator=how, framework=self.framework)
             self._local.cards[key] = card
         return TorchSession(
             ready,

@@ -251,8 +251,13 @@ class TorchSession:
         return answer
 
     def _settled(self, net: nn.Module, rows: Rows, lane: Lane) -> Any:
-        """The lane's rules; a composite that looks at positions is told the calls of the module, found in one run."""
+        """The lane's rules; a composite that looks at positions is told the calls of the module, found in one run.
+
+        Rules that paint are told where channels are.
+        """
         rule: Any = lane.where.rule
+        if getattr(rule, "last", None) is False and any(layer.last for layer in self.ready.facts.layers):
+            return replace(rule, last=True)
         if not getattr(rule, "counts", False):
             return rule
         key = (net, rule, lane.gradient, lane.slopes, touched(lane))  # what is read at a site is copied: a call more

@@ -115,7 +115,7 @@ class RevealCancel(Rescale):
         return False
 
     def keep(self, call: Call, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """m, and m⁺ − m and m⁻ − m in the units of the linear operator's output, where there is one."""
+        """m, and m⁺ − m and m⁻ − m for the linear operator's output, where there is one; they are as x is."""
         index = subject(call)
         (m,) = Rescale.keep(self, call, inputs)
         origin = origin_of(inputs[index])
@@ -126,24 +126,29 @@ class RevealCancel(Rescale):
         r = r.expand_as(x)
         up = (secant(f, r + plus, r) + secant(f, x, r + minus)) / 2 - m
         down = (secant(f, r + minus, r) + secant(f, x, r + plus)) / 2 - m
-        call.fate.left.append(origin.call)
+        call.fate.left.append((origin.call, origin.order))
         return (m, *origin.turned(up, down))
 
     def back(self, call: Call, kept: tuple[Tensor, ...], *upstream: Tensor) -> Signals:
         """m · m_out as if there were no signs; the differences are left for the linear operator."""
         if len(kept) > 1:
-            maker: Call = call.fate.left[0]
-            maker.fate.left.append((kept[1] * upstream[0], kept[2] * upstream[0]))
+            maker, order = call.fate.left[0]
+            up, down = kept[1] * upstream[0], kept[2] * upstream[0]
+            maker.fate.left.append((moved(up, inverse(order)), moved(down, inverse(order))))
         return Rescale.back(self, call, kept, *upstream)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Origin:
-    """The linear operator that a tensor comes from, s · u + constant with its output u."""
+    """The linear operator that a tensor comes from, s · u + constant with its output u.
+
+    order  the axes of u in the tensor; None for the same. s is as the tensor is
+    """
 
     call: Call
     inputs: tuple[Tensor, ...]
     scale: Tensor | None
+    order: tuple[int, ...] | None = None
 
     def parts(self, change: Tensor) -> tuple[Tensor, Tensor]:
         """Δ⁺ and Δ⁻: Σ_i max(w_i Δx_i, 0) and Σ_i min(w_i Δx_i, 0), times s; together the whole change."""
@@ -161,11 +166,12 @@ class Origin:
             )
 
         up = through(w.clamp(min=0), way.clamp(min=0)) + through(w.clamp(max=0), way.clamp(max=0))
+        up = moved(up, self.order)
         if self.scale is None:
             plus = up.clamp(min=0)
         else:
             down = through(w.clamp(min=0), way.clamp(max=0)) + through(w.clamp(max=0), way.clamp(min=0))
-            plus = self.scale * torch.where(self.scale > 0, up, down)
+            plus = self.scale * torch.where(self.scale > 0, up, moved(down, self.order))
         return plus, change - plus
 
     def turned(self, up: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
@@ -177,20 +183,33 @@ class Origin:
 
 
 def origin_of(x: Tensor) -> Origin | None:
-    """The linear operator behind a tensor, through batch norms and added constants; None for anything else."""
-    node, s = x.grad_fn, None
+    """The linear operator behind a tensor, through batch norms, added constants and permutations; None for others."""
+    node, s, order = x.grad_fn, None, tuple(range(x.ndim))
     while node is not None:
         call: Any = getattr(node, "call", None)
         edges = [edge for edge, _ in node.next_functions if edge is not None and "Accumulate" not in edge.name()]
         if isinstance(call, Call) and call.place.kind in _LINEAR and sum(call.tracked) == 1:
-            return Origin(call, _kept(node), s)
+            return Origin(call, _kept(node), s, None if order == tuple(range(x.ndim)) else order)
         if isinstance(call, Call) and call.operator.name == "batch_norm":
-            (own,) = _kept(node)
+            own = _kept(node)[0].permute(order)
             s = own if s is None else s * own
+        elif node.name() == "PermuteBackward0":
+            dims = [int(d) % len(order) for d in node._saved_dims]  # pyright: ignore
+            order = tuple(dims[i] for i in order)
         elif node.name() != "AddBackward0" or len(edges) != 1 or node._saved_alpha != 1:  # pyright: ignore
             return None
         node = edges[0] if edges else None
     return None
+
+
+def moved(tensor: Tensor, order: tuple[int, ...] | None) -> Tensor:
+    """With its axes in another order; None for the same."""
+    return tensor if order is None else tensor.permute(order)
+
+
+def inverse(order: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """The order that leads back."""
+    return None if order is None else tuple(order.index(i) for i in range(len(order)))
 
 
 def _kept(node: Any) -> tuple[Tensor, ...]:
