@@ -19,7 +19,7 @@ from pellucid.adapters.function import FunctionModel
 from pellucid.adapters.torch import TorchModel
 from pellucid.adapters.torch.outputs import Selector, scores
 from pellucid.core.errors import InputError, PellucidError, UnsupportedModel
-from pellucid.preprocess import Preprocess
+from pellucid.preprocess import Preprocess, Table, is_table
 
 
 def is_keras(what: object) -> bool:
@@ -133,13 +133,15 @@ def _keras(model: Any) -> str:
     return str(package.config.image_data_format() if hasattr(package, "config") else "channels_last")
 
 
-def _front(preprocess: Any, takes: Takes) -> Preprocess:
+def _front(preprocess: Any, takes: Takes) -> Preprocess | Table:
     if preprocess is None:
         return Preprocess.identity()
-    if isinstance(preprocess, Preprocess):
+    if isinstance(preprocess, Preprocess | Table):
         return preprocess
+    if is_table(preprocess):
+        return Table.of(preprocess)
     if not callable(preprocess):
-        raise InputError(f"preprocess={str(preprocess)[:60]!r}", "a Preprocess, or a function from a photo to a row")
+        raise InputError(f"preprocess={str(preprocess)[:60]!r}", "a Preprocess, a function from a photo, or a table")
     own = str(getattr(preprocess, "__module__", "")).partition(".")[0] in ("keras", "tf_keras")
     return Preprocess.from_callable(_first(preprocess, takes.sides if own else None))
 
