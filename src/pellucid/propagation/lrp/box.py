@@ -107,5 +107,6 @@ def _elsewhere(call: Call, got: str, wanted: object) -> RuleError:
     return RuleError(
         f"The z-box rule met {got} at {call.operator.name} in layer {call.place.layer!r}",
         f"the layer that reads the input of the model: {wanted}",
-        "use a composite without a box (epsilon_plus_flat), or give ZBox to the layer that reads the rows",
+        "say where the rows lie, in their own units: presets.epsilon_gamma_box(low, high); or use a composite without "
+        "a box (epsilon_plus_flat)",
     )
