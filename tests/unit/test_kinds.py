@@ -41,7 +41,7 @@ def test_logits_are_probabilities_of_classes_and_never_values(wrapped: Any) -> N
     module = linear(3)
     e = one(wrapped(module))
     assert kind(e) == "classification"
-    chance = float(module(ROWS).softmax(1)[0, 0])
+    chance = module(ROWS).softmax(1)[0, 0].item()
     assert e.target.score[0] == pytest.approx(chance, rel=1e-5)
     assert e.target.output == "probability"
 

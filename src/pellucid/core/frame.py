@@ -29,6 +29,8 @@ OF_R = (
 OURS = ("std_error", "n_evaluations", "seed", "method")
 LISTS = ("feature_value", "data", "prediction")
 """Columns that hold arrays, mappings and the like."""
+NUMBERS = ("label_prob", "model_r2", "model_intercept", "model_prediction", "std_error")
+"""Columns of numbers that may not be known."""
 BACKENDS = ("pandas", "polars")
 
 
@@ -56,7 +58,8 @@ def frame(explanations: Sequence[Explanation], backend: str = "pandas") -> Any:
     kept = [name for name in (*OF_R, *OURS) if not (alone and name in ("label", "label_prob"))]
     columns = {name: [line[name] for line in lines] for name in kept}
     if backend == "pandas":
-        return package.DataFrame({name: package.Series(column) for name, column in columns.items()})
+        known = {n: [float("nan") if v is None else v for v in c] if n in NUMBERS else c for n, c in columns.items()}
+        return package.DataFrame({name: package.Series(column) for name, column in known.items()})
     series = package.Series
     return package.DataFrame(
         [series(n, c, dtype=package.Object) if n in LISTS else series(n, c) for n, c in columns.items()]

@@ -211,18 +211,32 @@ def _named(named: Sequence[tuple[Step, float]], y: float, across: float) -> list
     """Names below the arrows, in lines so that none touch; what finds no room is left out."""
     marks: list[Mark] = []
     taken: list[list[tuple[float, float]]] = [[] for _ in range(LINES)]
+    threads: list[tuple[float, int]] = []
     for step, x in named:
         said = "" if step.name.thumb is not None else fit(step.name.text, 200, SMALL)
         value = f"+{number(step.weight, 2)}" if step.weight > 0 else number(step.weight, 2)
         wide = max(THUMB if step.name.thumb is not None else width(said, SMALL), width(value, SMALL)) + 10
         left = min(max(x - wide / 2, MARGIN), across - MARGIN - wide)
-        free = next((i for i, line in enumerate(taken) if all(left >= b or left + wide <= a for a, b in line)), None)
-        crossed = any(a < x < b for line in taken[:free] for a, b in line) if free else False
-        if free is None or crossed:
+        free = next((i for i in range(LINES) if _fits(i, x, (left, left + wide), taken, threads)), None)
+        if free is None:
             continue
+        threads.append((x, free))
         taken[free].append((left, left + wide))
         marks += _name_below(step, said, value, x, left + wide / 2, y, 14.0 + free * 48.0)
     return marks
+
+
+def _fits(
+    line: int,
+    x: float,
+    ends: tuple[float, float],
+    taken: list[list[tuple[float, float]]],
+    threads: list[tuple[float, int]],
+) -> bool:
+    """Whether a name on a line touches no other, and neither its thread nor those of others cross a name."""
+    beside = all(ends[0] >= b or ends[1] <= a for a, b in taken[line])
+    thread = any(a < x < b for above in taken[:line] for a, b in above)
+    return beside and not thread and not any(ends[0] < at < ends[1] for at, below in threads if below > line)
 
 
 def _name_below(step: Step, said: str, value: str, x: float, middle: float, y: float, down: float) -> list[Mark]:

@@ -77,7 +77,7 @@ def test_probabilities_are_those_of_the_label() -> None:
     line = lines_of(logits)[0]
     assert line["label_prob"] == logits.prediction.probability[0][0]  # of the class, not its logit
     assert line["model_r2"] is None and line["model_intercept"] is None
-    assert logits.to_frame()["model_r2"].isna().all()
+    assert logits.to_frame()["model_r2"].isna().all() and logits.to_frame()["model_r2"].dtype == "float64"
 
 
 def test_a_regression_has_no_label_and_a_number_as_prediction() -> None:

@@ -10,7 +10,8 @@ import torch
 from tests.unit.views.planted import planted
 
 from pellucid.core.explanation import Check, Chosen, Explanation, Inputs
-from pellucid.views.figure import Figure, Shape, Text
+from pellucid.plots.axis import ZERO
+from pellucid.views.figure import Box, Figure, Shape, Text
 from pellucid.views.letters import width
 
 SIDE = 24
@@ -74,6 +75,9 @@ def check_layout(figure: Figure) -> None:
         else:
             assert mark.x >= -1 and mark.y >= -1, mark
             assert mark.x + mark.width <= figure.width + 1 and mark.y + mark.height <= figure.height + 1, mark
+    for mark in figure.marks:  # threads from arrows to names cross no words
+        if isinstance(mark, Box) and mark.width == 1 and mark.colour == ZERO and mark.height > 60:
+            assert not any(a <= mark.x <= c and mark.y < b < mark.y + mark.height - 4 for a, b, c, _, _ in boxes), mark
     for a, b in combinations(boxes, 2):
         assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1], (a, b)
     assert figure.svg().startswith("<svg") and figure.alt

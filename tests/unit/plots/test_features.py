@@ -13,7 +13,7 @@ from tests.unit.views.planted import planted
 from pellucid import plots
 from pellucid.core.errors import InputError, ParameterError
 from pellucid.core.explanation import Check, Explanation
-from pellucid.plots.axis import axis_of
+from pellucid.plots.axis import ZERO, axis_of
 from pellucid.plots.bars import PITCH
 from pellucid.plots.features import FIREBRICK, STEELBLUE
 from pellucid.plots.steps import way_of
@@ -234,6 +234,8 @@ def test_a_force_plot_gives_everything_its_place() -> None:
     assert max(x for a in up for x, _ in a.points) == pytest.approx(level, abs=2)
     assert min(x for a in down for x, _ in a.points) == pytest.approx(level, abs=2)
     assert len([m for m in figure.marks if isinstance(m, Photo)]) == 4  # how the superpixels look
+    threads = [m for m in figure.marks if isinstance(m, Box) and m.width == 1 and m.height > 5 and m.colour == ZERO]
+    assert len(threads) == 4
     words = plots.force(line([0.4, -0.3, 0.02], ["53", "f", "7"]))
     check_layout(words)
     assert {"feature 0 = 53", "+0.4", "feature 1 = f", "−0.3"} <= set(said(words))
