@@ -48,7 +48,7 @@ def test_logits_are_probabilities_of_classes_and_never_values(wrapped: Any) -> N
 
 def test_a_single_logit_is_a_value_until_somebody_says_that_it_is_not() -> None:
     module = linear(1)
-    value = float(module(ROWS))
+    value = module(ROWS).item()
     assert one(module).target.score[0] == pytest.approx(value)
     assert kind(one(module)) == "regression"
     e = one(as_classifier(module))
@@ -60,7 +60,7 @@ def test_a_single_logit_is_a_value_until_somebody_says_that_it_is_not() -> None:
 
 def test_probabilities_stay_what_they_are() -> None:
     for module in (linear(3, nn.Softmax(1)), linear(1, nn.Sigmoid())):
-        chance = float(module(ROWS)[0, 0])
+        chance = module(ROWS)[0, 0].item()
         assert one(as_classifier(module)).target.score[0] == pytest.approx(chance, rel=1e-5)
     known = wrap(linear(3), emits="sigmoid_logits")
     assert as_classifier(known).emits == "sigmoid_logits"
@@ -87,7 +87,7 @@ def test_a_regressor_explains_values_even_where_they_look_like_probabilities() -
     shares = linear(3, nn.Softmax(1))
     e = one(as_regressor(shares))
     assert kind(e) == "regression"
-    assert e.target.score[0] == pytest.approx(float(shares(ROWS)[0, 0]), rel=1e-5)
+    assert e.target.score[0] == pytest.approx(shares(ROWS)[0, 0].item(), rel=1e-5)
     assert one(shares).prediction.is_probability
 
 
