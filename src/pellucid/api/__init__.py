@@ -106,8 +106,8 @@ def _front(given: Any) -> Preprocess | Table | Words:
     return Table.of(given) if is_table(given) else Preprocess.from_callable(given)
 
 
-def load(name: str, *, pretrained: bool = True) -> TorchModel:
-    """A model that can be named: `efficientnet_lite0` (bundled), `timm:…`, `torchvision:…`, `hf:…` or `hf:FOLDER`.
+def load(name: str, *, pretrained: bool = True) -> Handle:
+    """A model that can be named: `efficientnet_lite0` (bundled), `timm:…`, `torchvision:…`, `hf:…`, `keras:FILE.keras`.
 
     Those of Hugging Face classify images, or texts with their tokenizer; their configuration decides.
 
@@ -115,6 +115,8 @@ def load(name: str, *, pretrained: bool = True) -> TorchModel:
     Raises InputError for an unknown name, a missing package, or weights that are out of reach.
     """
     got = zoo.named(name, pretrained=pretrained)
+    if is_keras(got.module):
+        return keras_model(got.module, got.preprocess, got.labels, name=name)
     module = Fed(got.module, got.preprocess.pad) if isinstance(got.preprocess, Tokens) else got.module
     return TorchModel(module, got.preprocess, got.labels, name=name, emits=got.emits)
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from pellucid.core.errors import InputError, nearest
 from pellucid.zoo.bundled import NAME, bundled, sample_photos
+from pellucid.zoo.keras_files import from_keras
 from pellucid.zoo.labels import imagenet1k
 from pellucid.zoo.named import Named, from_hugging_face, from_timm, from_torchvision, places
 from pellucid.zoo.packages import installed
@@ -28,14 +29,14 @@ class Place(NamedTuple):
     about: str
 
 
-_SOURCES = {"timm": from_timm, "torchvision": from_torchvision, "hf": from_hugging_face}
+_SOURCES = {"timm": from_timm, "torchvision": from_torchvision, "hf": from_hugging_face, "keras": from_keras}
 
 
 def named(name: str, *, pretrained: bool = True) -> Named:
     """A model by its name, with its preprocessing and class names.
 
     name        "efficientnet_lite0", "timm:NAME", "torchvision:NAME", "torchvision:NAME@WEIGHTS" or "hf:OWNER/NAME",
-                also "hf:FOLDER"
+                also "hf:FOLDER", or "keras:FILE.keras"
     pretrained  False for random weights, which need no download (but "hf:" needs its configuration)
     Errors: InputError for an unknown name, a missing package, or weights that are out of reach.
     """
@@ -67,4 +68,5 @@ def names() -> tuple[Place, ...]:
             installed("transformers"),
             "classifiers of images and of texts, from the Hugging Face hub or a folder (hf:FOLDER)",
         ),
+        Place("keras:FILE.keras", "keras", installed("keras"), "what Keras 3 has saved, read without running code"),
     )

@@ -19,13 +19,13 @@ from pellucid.zoo.packages import need
 class Named(NamedTuple):
     """A model with what belongs to it.
 
-    module      in eval mode, on the CPU
+    module      in eval mode, on the CPU; or a Keras model
     preprocess  from a photo, or a text, to its row
     labels      the name of each output; None where they are not known
     emits       what the outputs are, where the model says so; None where it has to be found out
     """
 
-    module: nn.Module
+    module: Any
     preprocess: Preprocess | Tokens
     labels: tuple[str, ...] | None
     emits: str | None = None

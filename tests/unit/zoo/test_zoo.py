@@ -101,7 +101,7 @@ def test_missing_packages_are_named(package: str, ask, extra: str, monkeypatch: 
     assert [place.installed for place in zoo.names()].count(False) == (0 if package == "skimage" else 1)
 
 
-@pytest.mark.parametrize("name", ["efficientnet_lite1", "tim:resnet18", "timm:", "resnet18", "", ":", "keras:x"])
+@pytest.mark.parametrize("name", ["efficientnet_lite1", "tim:resnet18", "timm:", "resnet18", "", ":", "jax:x"])
 def test_unknown_names(name: str) -> None:
     with pytest.raises(InputError, match="no model"):
         zoo.named(name)
