@@ -44,7 +44,7 @@ def test_labels_agree_with_wordnet() -> None:
 
 def test_the_bundled_model_sees_a_cat_and_a_coffee(lite: zoo.Named) -> None:
     pytest.importorskip("skimage")
-    module, preprocess, labels = lite
+    module, preprocess, labels, _ = lite
     assert labels is not None
     rows = preprocess.rows(zoo.sample_photos())
     with torch.no_grad():
