@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain, count
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +19,8 @@ from pellucid.adapters.keras import is_keras, keras_model
 from pellucid.adapters.torch.tokens import Fed
 from pellucid.api.asking import sliced, targets_of, tasks_of
 from pellucid.api.audit import audit
-from pellucid.api.entries import explained, references_of
+from pellucid.api.budget import seconds_of, tolerating, within
+from pellucid.api.entries import explained, noted, references_of
 from pellucid.api.kinds import as_classifier, as_regressor
 from pellucid.api.measuring import inputs_of, measured, subjects_of
 from pellucid.api.progress import Meter, Progress
@@ -27,12 +29,12 @@ from pellucid.core.cite import bibtex
 from pellucid.core.errors import InputError, ParameterError
 from pellucid.core.explanation import Explanation, Explanations, Passes, cat, show_with
 from pellucid.core.measurements import Measurement, Measurements, join
-from pellucid.core.method import About, Explains, is_method
+from pellucid.core.method import About, Explains, Method, is_method
 from pellucid.core.metric import Measures
 from pellucid.core.plan import Plan
 from pellucid.core.site import AUTO
 from pellucid.core.store import Shelf
-from pellucid.core.target import OUTPUTS, Asked, Output
+from pellucid.core.target import OUTPUTS, Asked, Output, Target, width
 from pellucid.engine import run
 from pellucid.engine.rehearsal import Rehearsal
 from pellucid.preprocess import Preprocess, Table, Tokens, Words, is_table, is_tokenizer
@@ -156,6 +158,8 @@ def explain(
     versus: Asked = None,
     top_k: int | None = None,
     output: Output | None = None,
+    tolerance: float | None = None,
+    budget: str | float | None = None,
     save: str | Path | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -171,14 +175,19 @@ def explain(
     versus   explain the difference to this class: why target rather than versus
     top_k    the k best classes of every image, instead of target
     output   logit, probability, log_probability or margin; None takes what each method is defined on
+    tolerance  how large the remaining error may be, for all methods that can take more samples or steps until it is
+             not larger: `tolerance` of these methods
+    budget   how long it may take: 90, "90s", "2m". Samples and steps are lowered where the plan takes longer, and
+             records say how; adaptive methods are limited
     save     a folder to stream to; then the result reads its numbers from there, and memory does not grow with
              the number of photos
     Returns Explanations, ordered by method, then target; each entry holds all images.
     Raises subclasses of PellucidError; arguments are checked before anything is computed.
     """
     handle = as_model(model)
-    chosen = registry.make_all(_suited(methods, handle))
-    tasks = tasks_of(handle, chosen, targets_of(target, versus, top_k), output)
+    targets, inputs = targets_of(target, versus, top_k), inputs if budget is None else _kept(inputs)
+    chosen, said = _chosen(handle, inputs, methods, targets, output, tolerance, budget)
+    tasks = tasks_of(handle, chosen, targets, output)
     shelf = None if save is None else Shelf.new(Path(save), overwrite=overwrite)
     parts: dict[tuple[int, tuple[int, ...]], list[Explanation]] = {}
     done = 0
@@ -187,6 +196,8 @@ def explain(
         one = tasks if done == 0 and wave.last else [sliced(t, done, done + len(wave.x), wave.last) for t in tasks]
         entries = explained(handle, wave, one, meter)
         done += len(wave.x)
+        notes = [note for note, task in zip(said, tasks, strict=True) for _ in range(sum(map(width, task.targets)))]
+        entries = [noted(entry, note) for entry, note in zip(entries, notes, strict=True)]
         for place, entry in enumerate(entries):
             if shelf is None:
                 parts.setdefault((place, entry.inputs.shape), []).append(entry)
@@ -198,15 +209,37 @@ def explain(
     return Explanations(tuple(cat(parts[key]) for key in ordered))
 
 
+def _chosen(
+    handle: Handle,
+    inputs: Any,
+    methods: Any,
+    targets: tuple[Target, ...],
+    output: Output | None,
+    tolerance: float | None,
+    budget: str | float | None,
+) -> tuple[tuple[Method, ...], tuple[str, ...]]:
+    """The methods with what tolerance and budget make of them, and what the budget decided for each."""
+    made = tolerating(registry.make_all(default(handle) if methods is DEFAULT else methods), tolerance)
+    if budget is None:
+        return made, ("",) * len(made)
+    return within(seconds_of(budget), made, partial(_time, handle, inputs, targets, output))
+
+
+def _time(handle: Handle, inputs: Any, targets: Any, output: Output | None, methods: Sequence[Method]) -> float:
+    """How long methods take at most, by the plan."""
+    return plan(handle, inputs, methods, target=targets, output=output).seconds[1]
+
+
+def _kept(inputs: Any) -> Any:
+    """Inputs that can be read twice."""
+    return list(inputs) if isinstance(inputs, Iterator) else inputs
+
+
 def default(handle: Handle) -> tuple[str, ...]:
     """The methods of nobody's choice: they suit the model and what it reads."""
     if isinstance(handle, FunctionModel):
         return FOR_SCORES
     return FOR_TEXTS if isinstance(handle.preprocess, Tokens) else DEFAULT
-
-
-def _suited(methods: Any, handle: Handle) -> Any:
-    return default(handle) if methods is DEFAULT else methods
 
 
 def compare(
@@ -218,11 +251,13 @@ def compare(
     versus: Asked = None,
     top_k: int | None = None,
     output: Output | None = None,
+    tolerance: float | None = None,
+    budget: str | float | None = None,
     progress: Progress | None = None,
 ) -> Explanations:
     """The same photos through several models, in one result; arguments as in `explain`.
 
-    Models of the same name are numbered, so that they can be told apart.
+    Models of the same name are numbered, so that they can be told apart. A budget is shared out to them evenly.
     """
     handles = [as_model(m) for m in models]
     if not handles:
@@ -234,10 +269,12 @@ def compare(
         numbered = (f"{handle.name} ({n})" for n in count(2))
         names.append(next(name for name in chain([handle.name], numbered) if name not in names))
     every: list[Explanation] = []
+    each = None if budget is None else seconds_of(budget) / len(handles)
     for handle, name in zip(handles, names, strict=True):
         got = explain(
-            handle, photos, methods, target=target, versus=versus, top_k=top_k, output=output, progress=progress
-        )
+            handle, photos, methods, target=target, versus=versus, top_k=top_k, output=output, tolerance=tolerance,
+            budget=each, progress=progress,
+        )  # fmt: skip
         every += [replace(e, record=replace(e.record, model=replace(e.record.model, name=name))) for e in got]
     return Explanations(tuple(every))
 
@@ -299,6 +336,8 @@ def plan(
     versus: Asked = None,
     top_k: int | None = None,
     output: Output | None = None,
+    tolerance: float | None = None,
+    budget: str | float | None = None,
 ) -> Plan:
     """What `explain` with these arguments would do: rounds, shared groups, rows, passes, memory and time.
 
@@ -306,8 +345,9 @@ def plan(
     exactly those that `explain` will count.
     """
     handle = as_model(model)
-    chosen = registry.make_all(_suited(methods, handle))
-    tasks = tasks_of(handle, chosen, targets_of(target, versus, top_k), output)
+    targets, inputs = targets_of(target, versus, top_k), inputs if budget is None else _kept(inputs)
+    chosen, said = _chosen(handle, inputs, methods, targets, output, tolerance, budget)
+    tasks = tasks_of(handle, chosen, targets, output)
     low = high = apart = Passes()
     lines: list[str] = []
     seconds, peak, verification, count = [0.0, 0.0], 0, 0, 0
@@ -341,7 +381,7 @@ def plan(
         seconds=(seconds[0], seconds[1]),
         verification=verification,
         evaluator=evaluator,
-        decisions=decisions,
+        decisions=(*decisions, *(f"{m.about.title}: {note}" for m, note in zip(chosen, said, strict=True) if note)),
         what="text" if isinstance(handle.preprocess, Tokens) else "image",
     )
 

@@ -149,6 +149,11 @@ def _record(session: Ready, task: Task, a: Attribution, passes: Passes, seconds:
     )
 
 
+def noted(e: Explanation, note: str) -> Explanation:
+    """An explanation whose record says this too."""
+    return e if not note else replace(e, record=replace(e.record, decisions=(*e.record.decisions, note)))
+
+
 def _about_site(session: Ready, method: Method) -> tuple[str, ...]:
     at = getattr(method, "at", None)
     return () if at is None else tuple(note for one in each(at) for note in session.about(as_site(one)))

@@ -29,7 +29,7 @@ class Job:
     methods: tuple[Method, ...]
     given: Given
     options: dict[str, Any]
-    """target, versus, top_k and output, as the verbs take them."""
+    """target, versus, top_k, output, tolerance and budget, as the verbs take them."""
 
     @property
     def inputs(self) -> Any:
@@ -65,6 +65,7 @@ def look_up(request: Request, talk: Talk) -> Job:
         "versus": request.versus,
         "top_k": request.top_k,
         "output": request.output,
+        **{name: value for name in ("tolerance", "budget") if (value := getattr(request, name)) is not None},
     }
     return Job(handles, methods, inputs, options)
 

@@ -30,6 +30,8 @@ class Request:
     output: str | None = None
     at: str | None = None
     seed: int | None = None
+    tolerance: float | None = None
+    budget: str | None = None
     rows: Rows = "auto"
     evaluate: Literal["auto", "plain", "prepared"] = "auto"
     pretrained: bool = True
@@ -96,6 +98,17 @@ _OPTIONS = (
     ),
     click.option("--at", metavar="LAYER", help="Where to measure, for every method that has `at`; see `layers`."),
     click.option("--seed", type=click.IntRange(0), help="For every method that draws at random; default 0."),
+    click.option(
+        "--tolerance",
+        type=click.FloatRange(0.0, min_open=True),
+        metavar="FRACTION",
+        help="How large the remaining error may be: samples and steps are added until it is not larger.",
+    ),
+    click.option(
+        "--budget",
+        metavar="TIME",
+        help="How long it may take, such as 90s or 2m: samples and steps are lowered to fit.",
+    ),
     click.option("--rows", default="auto", callback=_rows, metavar="N|auto", help="Model rows at once."),
     click.option(
         "--evaluate",

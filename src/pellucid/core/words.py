@@ -16,6 +16,7 @@ class Word:
 WORDS: dict[str, Word] = {
     "samples": Word("random draws; the error of the mean falls with their square root", "draws"),
     "steps": Word("deterministic subdivisions of a path", "points"),
+    "max_samples": Word("adaptive methods stop here, whatever the remaining error", "draws"),
     "max_steps": Word("adaptive methods stop here, whatever the remaining error", "points"),
     "tolerance": Word(
         "largest error allowed: of paths the completeness gap, relative to the difference of scores; of samples the "

@@ -33,7 +33,8 @@ class Banzhaf:
     regions  who plays; `auto`: `slic` of pictures, else every column or word; see `pellucid.regions`
     fill     what shows who is hidden; `auto`: a region's mean colour, a table's background, a mask
     design   how coalitions are drawn, as in LIME
-    tolerance  None, or the largest standard error, relative to the largest value; samples are added until then
+    tolerance    None, or the largest standard error, relative to the largest value; samples are added until then
+    max_samples  … or until there are this many
     """
 
     samples: int = at_least(4, default=1000)
@@ -41,11 +42,12 @@ class Banzhaf:
     fill: Any = param(default="auto")
     design: str = one_of(*DESIGNS, default="coin")
     tolerance: float | None = at_least(0.0, default=None, above=True)
+    max_samples: int = at_least(4, default=64_000)
     seed: int = param(default=0)
 
     async def explain(self, q: Query) -> Attribution:
         game = Game.of(q, self.regions, self.fill)
-        until = Until(samples=self.samples, tolerance=self.tolerance, seed=self.seed)
+        until = Until(samples=self.samples, most=self.max_samples, tolerance=self.tolerance, seed=self.seed)
         played = await game.enough(q, self._draw, self._first, _worth, until)
         fits = [_fit(one) for one in played]
         worths = [Worth.of(fit) for fit in fits]

@@ -36,7 +36,8 @@ class KernelSHAP:
     design   `kernel` draws with chances ∝ k, and all count alike; `border` takes all coalitions of the smallest and
              largest sizes as far as the samples go, and draws from the others, as the `shap` package does; `leverage`
              draws every size equally often without replacement [Musco & Witter 2025, §3]
-    tolerance  None, or the largest standard error, relative to the largest value; samples are added until then
+    tolerance    None, or the largest standard error, relative to the largest value; samples are added until then
+    max_samples  … or until there are this many
     """
 
     samples: int = at_least(4, default=1000)
@@ -44,13 +45,14 @@ class KernelSHAP:
     fill: Any = param(default="auto")
     design: str = one_of(*KERNELS, default="kernel")
     tolerance: float | None = at_least(0.0, default=None, above=True)
+    max_samples: int = at_least(4, default=64_000)
     seed: int = param(default=0)
 
     async def explain(self, q: Query) -> Attribution:
         game = Game.of(q, self.regions, self.fill)
         if self.tolerance is not None and self.design != "kernel":
             raise ParameterError(f"kernel_shap.tolerance with design={self.design!r}", "design='kernel'")
-        until = Until(samples=self.samples, tolerance=self.tolerance, seed=self.seed)
+        until = Until(samples=self.samples, most=self.max_samples, tolerance=self.tolerance, seed=self.seed)
         played = await game.enough(q, self._draw, self._first, _worth, until)
         worths = [_worth(one) for one in played]
         differences = [one.scores[:, 1] - one.scores[:, 0] for one in played]

@@ -46,7 +46,8 @@ class LIME:
     features  how many regions may have a weight, chosen for every target; None for all
     select    how they are chosen: `auto` selects forward up to six, beyond takes the highest weights
     p_remove  chance that a region is hidden
-    tolerance None, or the largest standard error, relative to the largest value; samples are added until then
+    tolerance    None, or the largest standard error, relative to the largest value; samples are added until then
+    max_samples  … or until there are this many
     design    how coalitions are drawn; `coin` is that of other programs. The others need fewer samples where regions
               work together, and up to twice as many where each only saturates
     """
@@ -63,13 +64,14 @@ class LIME:
     p_remove: float = at_least(0.0, default=0.5, above=True, most=1.0)
     design: str = one_of(*DESIGNS, default="coin")
     tolerance: float | None = at_least(0.0, default=None, above=True)
+    max_samples: int = at_least(4, default=64_000)
     seed: int = param(default=0)
 
     async def explain(self, q: Query) -> Attribution:
         if self.p_remove == 1:
             raise ParameterError("lime.p_remove = 1", "a chance below 1, so that something is shown")
         game = Game.of(q, self.regions, self.fill)
-        until = Until(samples=self.samples, tolerance=self.tolerance, seed=self.seed)
+        until = Until(samples=self.samples, most=self.max_samples, tolerance=self.tolerance, seed=self.seed)
         played = await game.enough(q, self._draw, self._first, self._worth, until)
         fits = [self._fit(one) for one in played]
         worths = [Worth.of(fit) for fit in fits]

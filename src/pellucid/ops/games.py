@@ -19,8 +19,6 @@ from pellucid.ops.ridge import Fit
 
 ROUNDS = 4
 """Rounds after the first; the second takes what is needed, the others what it missed."""
-MOST = 64
-"""How many times the samples of the first round are taken at most."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,11 +50,13 @@ class Until:
     """When samples are enough: the largest standard error of a row is `tolerance` of its largest value.
 
     samples    of the first round
+    most       of all rounds together
     tolerance  None never asks for more
     seed       of the first round
     """
 
     samples: int
+    most: int
     tolerance: float | None
     seed: int
 
@@ -64,8 +64,8 @@ class Until:
         """How many more, as far as the errors at hand can tell, which fall with the root of the samples."""
         if self.tolerance is None:
             return 0
-        times = (noise(worths) / self.tolerance).square().max().clamp_max(1 + MOST).item() - 1
-        return 0 if times <= 0 else min(math.ceil(1.1 * times * total), MOST * self.samples - total)
+        times = (noise(worths) / self.tolerance).square().max().clamp_max(1e9).item() - 1
+        return 0 if times <= 0 else max(0, min(math.ceil(1.1 * times * total), self.most - total))
 
 
 def noise(worths: Sequence[Worth]) -> Tensor:
