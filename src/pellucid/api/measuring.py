@@ -197,8 +197,10 @@ def measured(
 ) -> list[tuple[tuple[int, int], Measurement]]:
     """The measurements of one wave, each with its place (subject, metric)."""
     start = time.perf_counter()
+    others = subjects if any("others" in m.about.wants for m in metrics) else ()
     with handle.ready(wave.x) as session:
-        jobs = [job for s in subjects for job in _jobs(s, s.rows(wave), metrics, output, session)]
+        here = [(s, s.rows(wave)) for s in subjects]
+        jobs = [job for s, rows in here for job in _jobs(s, rows, metrics, output, session, others)]
         asked = [job for job in jobs if job.suits]
         tasks = [job.task() for job in asked]
         counted = None if meter is None else counter(session, wave, tasks, references_of(handle), meter)
@@ -218,17 +220,31 @@ def measured(
 
 
 def _jobs(
-    s: Subject, here: slice | None, metrics: Sequence[Metric], output: Output | None, session: Ready
+    s: Subject,
+    here: slice | None,
+    metrics: Sequence[Metric],
+    output: Output | None,
+    session: Ready,
+    others: Sequence[Subject],
 ) -> Iterator[Job]:
     if here is None:
         return
     rows, mask = s.e[here], None if s.mask is None else s.mask[here]
     explained = rows.target.output if rows.target.output in OUTPUTS else "logit"
+    among = tuple(Map.of(o.e[here]) for o in others if alike(o, s, here))
     for number, m in enumerate(metrics):
         wanted: Any = explained if m.about.output == "explained" else output or m.about.output
         if session.emits == "values" and wanted in ("probability", "log_probability") and output is None:
             wanted = "logit"
-        yield Job(m, number, s, Map.of(rows, mask=mask, method=s.method, flat=m.about.flat), here, wanted)
+        seen = Map.of(rows, mask=mask, method=s.method, flat=m.about.flat)
+        yield Job(m, number, s, replace(seen, others=among) if "others" in m.about.wants else seen, here, wanted)
+
+
+def alike(one: Subject, other: Subject, here: slice) -> bool:
+    """Whether two explanations are of the same outputs of the same inputs, by different methods."""
+    a, b = one.e, other.e
+    same = a.inputs.name[here] == b.inputs.name[here] and a.inputs.shape == b.inputs.shape
+    return a is not b and same and a.target.name[here] == b.target.name[here]
 
 
 def _agrees(job: Job, outputs: Tensor) -> None:

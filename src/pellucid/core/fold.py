@@ -6,6 +6,7 @@ Answers arrive block by block as [targets, points, rows, ...]; a tally adds them
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -37,7 +38,7 @@ class Tally:
     def add(self, values: Tensor, k0: int, b0: int, b1: int) -> None:
         raise NotImplementedError
 
-    def result(self):
+    def result(self) -> Any:
         raise NotImplementedError
 
 
@@ -205,4 +206,9 @@ class _Totals(Tally):
         return self.stack.result()
 
 
-Fold = Weighted | Mean | Moments | Stack | Only | Totals
+class Fold(Protocol):
+    """What becomes of the answers: a frozen value that begins a tally. Equal folds share their answers."""
+
+    def tally(self, count: int, batch: int) -> Tally:
+        """An empty tally for so many points and clean rows."""
+        ...

@@ -28,8 +28,8 @@ from pellucid.core.words import WORDS
 
 Better = Literal["higher", "lower", "neither"]
 """Which values speak for an explanation; `neither` for those that only describe it."""
-Wants = Literal["mask", "method"]
-"""What a metric needs beside the model and the map: where the object is, or the method itself."""
+Wants = Literal["mask", "method", "others"]
+"""What a metric needs beside the model and the map: where the object is, the method itself, the other maps."""
 EVERY = frozenset(Kind)
 
 
@@ -148,6 +148,7 @@ class Map:
     broken   per row, why nothing can be said of its map; an empty text where something can
     mask     bool [batch, height, width], where the object is, for metrics that want it
     method   the method that made the map, for metrics that want it
+    others   the maps of the same outputs and inputs by others, for metrics that want them
     whence   the explanation, for what else a metric needs to know: kind, record, target
     """
 
@@ -157,6 +158,7 @@ class Map:
     broken: tuple[str, ...]
     mask: Tensor | None = None
     method: Method | None = None
+    others: tuple[Map, ...] = ()
 
     @property
     def kind(self) -> Kind:

@@ -93,6 +93,8 @@ WORDS: dict[str, Word] = {
     "order": Word("what a region does with all others (`total`), or alone (`first`)"),
     "grid": Word("random coins along each side of the picture", "coins"),
     "first": Word("which parts go first: the `most` important, the `least`, or the difference of `both`"),
+    "radius": Word("how far perturbed inputs are at most, in each number", "fraction of the input's range"),
+    "level": Word("where a map is cut: a fraction of its highest value, or a share of its places", "0 … 1"),
     "part": Word("share of the parts that goes in the end", "0 … 1"),
     "shares": Word("shares of the places that are looked at", "0 … 1 each"),
     "hidden": Word("share of the parts that is hidden at a time", "0 … 1"),

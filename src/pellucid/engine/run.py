@@ -26,10 +26,11 @@ from pellucid.core.errors import OutOfMemory, PellucidError
 from pellucid.core.explanation import Passes
 from pellucid.core.fold import Tally
 from pellucid.core.method import Method
-from pellucid.core.points import Same
+from pellucid.core.points import Points, Same
 from pellucid.core.site import Site
 from pellucid.core.target import Output, Pick, Target, Unit, check_unit, follows_outputs, part, resolve
 from pellucid.engine.fuse import Block, Group, Share, Taker, chunks, merge, ride, shares
+from pellucid.engine.nested import Explained, Nested, at_equal_points, moved_to, placed
 
 Progress = Callable[[int], None]
 """Called with the number of rows just evaluated."""
@@ -51,14 +52,6 @@ class Result:
     attribution: Attribution
     picks: tuple[Pick, ...]
     scores: Tensor
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Explained:
-    """The answer to a question for another method's explanation: folded values, and what they mean."""
-
-    values: Any
-    like: Attribution
 
 
 @dataclass(slots=True, eq=False)
@@ -215,13 +208,10 @@ class _Run:
         replies: dict[int, list[Any]] = {
             i: [None if t is None else t.reply() for t in mine] for i, mine in takers.items()
         }
-        known: list[tuple[Ask[Any], tuple[Pick, ...], Explained]] = []
-        for ask, i, place in nested:
-            found = next((one for other, mine, one in known if mine is picks[i] and _same_question(ask, other)), None)
-            if found is None:
-                found = self._explained(ask, picks[i])
-                known.append((ask, picks[i], found))
-            replies[i][place] = found
+        for points, members in at_equal_points(nested):
+            answers = self._explained(points, [(ask, picks[i]) for ask, i, _ in members])
+            for (_, i, place), answer in zip(members, answers, strict=True):
+                replies[i][place] = answer
         return {i: tuple(mine) for i, mine in replies.items()}
 
     def _of(self, ask: Ask[Any], picks: tuple[Pick, ...]) -> tuple[Pick, ...]:
@@ -372,37 +362,31 @@ class _Run:
 
     # -- nested explanations ---------------------------------------------------------------------------------
 
-    def _explained(self, ask: Ask[Any], picks: tuple[Pick, ...]) -> Explained:
-        """Another method at other points, a few rows at a time, for the targets of the clean rows."""
-        method, points = ask.method, ask.points
-        if method is None:
-            raise RuntimeError("a question for an explanation without a method")
-        tally = ask.fold.tally(points.count, len(points.like))
-        rows = self.session.rows(Lane(PLAIN, True), len(picks))
-        like: Attribution | None = None
-        for block in (b for chunk in chunks([Group(points, PLAIN)], rows) for b in chunk):
+    def _explained(self, points: Points, asked: Sequence[tuple[Ask[Any], tuple[Pick, ...]]]) -> list[Explained]:
+        """Other methods at the same points, a few rows at a time, for the targets of the clean rows.
+
+        They share their passes, and questions that are the same their answer.
+        """
+        lone: list[Nested] = []
+        which = [placed(lone, Nested(ask, picks, points)) for ask, picks in asked]
+        rows = self.session.rows(Lane(PLAIN, True), max(len(one.picks) for one in lone))
+        for n, block in enumerate(b for chunk in chunks([Group(points, PLAIN)], rows) for b in chunk):
             x = points.rows(block.k0, block.k1, block.b0, block.b1)
             numbers = self.index[block.b0 : block.b1].repeat(block.k1 - block.k0)
             child = _Run(self.session, x, self.references, self.progress, self._beneath(x, numbers))
-            moved = tuple(
-                replace(
-                    p,
-                    index=None if p.index is None else p.index[numbers],
-                    minus=None if p.minus is None else p.minus[numbers],
-                )
-                for p in picks
-            )
-            outcome = child.finish([Task(method, (), "logit")], [moved], anchored=False)
-            if like is None:  # the other blocks are like the first
-                at = f"{method.about.title}, {block.count} of {points.count * len(points.like)} rows"
+            moved = {id(one.picks): tuple(moved_to(p, numbers) for p in one.picks) for one in lone}
+            tasks = [Task(one.method, (), "logit") for one in lone]
+            outcome = child.finish(tasks, [moved[id(one.picks)] for one in lone], anchored=False)
+            if n == 0:  # the other blocks are like the first
+                names = ", ".join(dict.fromkeys(one.method.about.title for one in lone))
+                at = f"{names}, {block.count} of {points.count * len(points.like)} rows"
                 self.inside += [f"inside {at}: {line}" for line in outcome.lines()]
-            like = outcome.results[0].attribution
-            _add(tally, like.values, block)
+            for one, result in zip(lone, outcome.results, strict=True):
+                one.like = result.attribution
+                _add(one.tally, result.attribution.values, block)
             for name in self.passes:
                 self.passes[name] += child.passes[name]
-        if like is None:
-            raise RuntimeError("an explanation at no points")
-        return Explained(tally.result(), like)
+        return [lone[i].reply() for i in which]
 
     def _beneath(self, x: Tensor, numbers: Tensor) -> Tensor:
         """The rows as the model takes them, below points of another method: the points themselves, or their ids."""
@@ -417,11 +401,6 @@ class _Run:
                 f"attribution(values) with shape {wanted} + ...: [target, batch, ...]",
             )
         return value
-
-
-def _same_question(a: Ask[Any], b: Ask[Any]) -> bool:
-    """Whether two questions for explanations have one answer: the same method object, at equal points."""
-    return a.method is b.method and a.fold == b.fold and a.points == b.points
 
 
 def _questions(task: Task, asked: object) -> tuple[Ask[Any], ...]:
