@@ -22,8 +22,8 @@ from pellucid.metrics.flipping import IROF as IROF
 from pellucid.metrics.flipping import PixelFlipping as PixelFlipping
 from pellucid.metrics.flipping import RegionPerturbation as RegionPerturbation
 from pellucid.metrics.infidelity import Infidelity as Infidelity
+from pellucid.metrics.localisation import IOU as IOU
 from pellucid.metrics.localisation import AttributionLocalisation as AttributionLocalisation
-from pellucid.metrics.localisation import IoU as IoU
 from pellucid.metrics.localisation import LocalisationAUC as LocalisationAUC
 from pellucid.metrics.localisation import PointingGame as PointingGame
 from pellucid.metrics.localisation import RelevanceMass as RelevanceMass

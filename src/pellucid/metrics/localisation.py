@@ -149,7 +149,7 @@ class LocalisationAUC:
     needs=(),
     wants=("mask",),
 )
-class IoU:
+class IOU:
     """|M ∩ object| / |M ∪ object|,  M the places with at least `level` of the highest value    [after Zhou et al. 2016]
 
     level  threshold, as a fraction of the highest value

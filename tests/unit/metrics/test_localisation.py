@@ -17,10 +17,10 @@ from torch import Tensor
 from pellucid import api
 from pellucid.core.errors import InputError
 from pellucid.metrics import (
+    IOU,
     AttributionLocalisation,
     EffectiveComplexity,
     Entropy,
-    IoU,
     LocalisationAUC,
     PointingGame,
     RankAgreement,
@@ -61,7 +61,7 @@ def test_pointing_within_a_distance() -> None:
 
 
 @pytest.mark.parametrize(
-    "metric", [PointingGame(), RelevanceMass(), RelevanceRank(), LocalisationAUC(), IoU(), TopKIntersection()]
+    "metric", [PointingGame(), RelevanceMass(), RelevanceRank(), LocalisationAUC(), IOU(), TopKIntersection()]
 )
 def test_masks_that_ask_nothing_have_no_answer(metric: Any) -> None:
     """B11: an empty mask is no hit."""
@@ -102,8 +102,8 @@ def test_ranks_and_auc_with_ties(seed: int, tied: bool) -> None:
 
 def test_iou_and_top_k() -> None:
     values, mask = spots((0, 0), (0, 1), (1, 1)), spots((0, 0), (0, 1), (5, 5), (4, 4)).bool()
-    close(one(IoU(), values, mask), 2 / 5)
-    close(one(IoU(level=1.0), values + spots((0, 0)), mask), 1 / 4)
+    close(one(IOU(), values, mask), 2 / 5)
+    close(one(IOU(level=1.0), values + spots((0, 0)), mask), 1 / 4)
     with pytest.raises(InputError, match="at most 36"):
         one(TopKIntersection(top=37), values, mask)
 
