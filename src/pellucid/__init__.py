@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from pellucid.api import plan as plan
     from pellucid.api import report as report
     from pellucid.api import wrap as wrap
+    from pellucid.api.counterfactuals import counterfactual as counterfactual
+    from pellucid.api.permutation import feature_permutation as feature_permutation
     from pellucid.api.studies import surrogate as surrogate
     from pellucid.core.explanation import Explanation as Explanation
     from pellucid.core.explanation import Explanations as Explanations
@@ -123,6 +125,8 @@ _HOMES = {
         "cite",
         "report",
     ),
+    "pellucid.api.counterfactuals": ("counterfactual",),
+    "pellucid.api.permutation": ("feature_permutation",),
     "pellucid.api.studies": ("surrogate",),
     "pellucid.core.explanation": ("Explanation", "Explanations", "Kind"),
     "pellucid.core.measurements": ("Measurement", "Measurements"),

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pellucid.adapters import Handle
+from pellucid.adapters import Handle, Ready
 from pellucid.api.entries import references_of
 from pellucid.api.waves import finite, waves_of
 from pellucid.core.errors import InputError, NonFinite, TargetError
@@ -64,10 +64,15 @@ class Said:
 def said_of(handle: Handle, rows: Tensor) -> Said:
     """Ask a model about rows as it takes them. Raises NonFinite where it gives NaN or infinity."""
     with handle.ready(rows) as session:
-        outputs = run(session, rows, [], references_of(handle)).outputs.detach().double().cpu()
-        if not finite(outputs):
-            raise NonFinite(f"{handle.name} gives NaN or infinity", "finite scores", "check the input's range")
-        return Said(outputs=outputs, emits=session.emits, labels=session.labels)
+        return said_by(handle, session, rows)
+
+
+def said_by(handle: Handle, session: Ready, rows: Tensor) -> Said:
+    """The same of a session that is open for such rows."""
+    outputs = run(session, rows, [], references_of(handle)).outputs.detach().double().cpu()
+    if not finite(outputs):
+        raise NonFinite(f"{handle.name} gives NaN or infinity", "finite scores", "check the input's range")
+    return Said(outputs=outputs, emits=session.emits, labels=session.labels)
 
 
 def rows_of(handle: Handle, data: Any) -> tuple[Tensor, Inputs]:
