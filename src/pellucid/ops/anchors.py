@@ -174,9 +174,9 @@ def _contest(seen: _Seen, arms: Tensor) -> Generator[Draws, Tensor, Tensor]:
     """The best few sets by KL-LUCB: draw for the weakest of the best and the strongest of the rest until they part.
 
     What is held in a draw is the set without one member that has the most rivals, so that it tells of them as well.
-    Ends early when a quarter of the draws that were left at its start are used.
+    Ends early when an eighth of the draws that were left at its start are used.
     """
-    width, floor = seen.aim.beam, max(0, seen.left - max(seen.aim.batch, seen.left // 4))
+    width, floor = seen.aim.beam, max(0, seen.left - max(seen.aim.batch, seen.left // 8))
     parents = _parents(arms)
     yield from seen.draw(torch.unique(parents, dim=0))
     while True:

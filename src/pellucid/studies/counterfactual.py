@@ -168,7 +168,7 @@ def _refined(space: Space, one: Found, purse: _Purse) -> Steps[Found]:
         one = yield from _over_the_line(space, one, purse)
         if purse.here <= 0 or one.distance > before * (1 - 1e-4):
             break
-    return one
+    return (yield from _fewer(space, one, purse))
 
 
 def _fewer(space: Space, one: Found, purse: _Purse) -> Steps[Found]:

@@ -65,10 +65,10 @@ def nearest_of_line(space: Space, at: Tensor, margin: float, slope: Tensor, want
     moves = space.free & ~space.coded
     x = torch.where(moves, space.x, at)
     need = wanted - margin - float((slope * (x - at))[moves].sum())
-    z = x.clone()
+    z, enough = x.clone(), 1e-12 * abs(need)
     gain = torch.where(moves, slope.abs() * space.scale, 0.0)
     for j in gain.argsort(descending=True, stable=True).tolist():
-        if need <= 0 or gain[j] == 0:
+        if need <= enough or gain[j] == 0:
             break
         end = space.high[j] if slope[j] > 0 else space.low[j]
         step = min(float((end - x[j]).abs()), need / float(slope[j].abs()))

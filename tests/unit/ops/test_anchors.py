@@ -201,7 +201,7 @@ def test_a_wider_beam_finds_what_one_misses() -> None:
     """The best pair has no member that is the best alone."""
 
     def agrees(z: Tensor) -> Tensor:
-        lure = 0.55 * z[:, 0].double()
+        lure = 0.8 * z[:, 0].double()
         return torch.where(z[:, 1] & z[:, 2], 1.0, lure)
 
     narrow, _ = found(5, agrees, beam=1, size=2, samples=6000)
