@@ -31,6 +31,7 @@ from pellucid.core.site import Site
 from pellucid.core.target import Output, Pick, Target, Unit, check_unit, follows_outputs, part, resolve
 from pellucid.engine.fuse import Block, Group, Share, Taker, chunks, merge, ride, shares
 from pellucid.engine.nested import Explained, Nested, at_equal_points, moved_to, placed
+from pellucid.engine.pool import pooled
 
 Progress = Callable[[int], None]
 """Called with the number of rows just evaluated."""
@@ -192,9 +193,14 @@ class _Run:
         groups = [] if anchor is None else [anchor]
         takers: dict[int, list[Any]] = {}
         nested: list[tuple[Ask[Any], int, int]] = []
+        wanted = iter(pooled([ask for asks in asked.values() for ask in asks]))
+        parts: dict[tuple[int, int], Tensor] = {}
         for i, asks in asked.items():
             takers[i] = []
-            for ask in asks:
+            for _ in asks:
+                ask, part = next(wanted)
+                if part is not None:
+                    parts[i, len(takers[i])] = part.to(self.x.device)
                 if ask.what is What.EXPLAIN:
                     nested.append((ask, i, len(takers[i])))
                     takers[i].append(None)
@@ -208,6 +214,8 @@ class _Run:
         replies: dict[int, list[Any]] = {
             i: [None if t is None else t.reply() for t in mine] for i, mine in takers.items()
         }
+        for (i, place), part in parts.items():
+            replies[i][place] = replies[i][place][:, part]
         for points, members in at_equal_points(nested):
             answers = self._explained(points, [(ask, picks[i]) for ask, i, _ in members])
             for (_, i, place), answer in zip(members, answers, strict=True):

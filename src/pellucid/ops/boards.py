@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -155,6 +155,19 @@ class Coalitions(Points):
     def many(self) -> int:
         """Backgrounds of every coalition."""
         return 1 if self.behind is not None else len(self.fill)
+
+    @property
+    def members(self) -> Tensor | None:
+        """The coalitions, [count, players]; None where rows have coalitions of their own."""
+        return self.shown[0] if len(self.shown) == 1 else None
+
+    def kin(self, other: Points) -> bool:
+        """Whether both are about the same players on the same rows."""
+        return isinstance(other, Coalitions) and self.of(other.shown[0]) == other
+
+    def of(self, members: Tensor) -> Coalitions:
+        """The same game with other coalitions."""
+        return replace(self, shown=members[None])
 
     @property
     def count(self) -> int:
