@@ -40,7 +40,8 @@ class Anchors:
     at all times and for all sets at once. extras: players (1 for those of the anchor), precision, precision_low,
     precision_high, coverage (chance that the anchor holds in a draw), draws, and calls: rows that the search of this
     target asked of the model for this row, equal ones once. Where rows are explained together, each takes as many rows
-    as the longest search. checks["precision"] is red where the threshold was not reached within `samples`.
+    as the longest search. checks: precision, and precision_low with the slack taken off its limit; red where `samples`
+    did not suffice.
 
     threshold  precision that is wanted
     delta      chance that a bound is wrong
@@ -107,16 +108,26 @@ class Anchors:
             return torch.tensor([[float(getattr(found[t, b], name)) for b in rows] for t in range(targets)])
 
         precision = each("precision")
-        check = RowCheck(
-            name="precision",
-            value=precision,
-            passed=each("held").bool(),
-            limit=self.threshold,
-            says="share of the draws with the anchor shown in which the model's answer is that for the whole",
-        )
+        low = each("low")
+        checks = [
+            RowCheck(
+                name="precision",
+                value=precision,
+                passed=precision >= self.threshold,
+                limit=self.threshold,
+                says="share of the draws with the anchor shown in which the model's answer is that for the whole",
+            ),
+            RowCheck(
+                name="precision_low",
+                value=low,
+                passed=low >= self.threshold - self.slack,
+                limit=self.threshold - self.slack,
+                says="lower bound of that share over all draws that there are; more samples raise it",
+            ),
+        ]
         names = {"precision_low": "low", "precision_high": "high", "coverage": "coverage", "draws": "draws"}
         extras = {name: each(field) for name, field in names.items()}
-        return game.attribution(worths, [check], {"precision": precision, **extras, "calls": calls})
+        return game.attribution(worths, checks, {"precision": precision, **extras, "calls": calls})
 
 
 async def _middle(q: Query, game: Game) -> tuple[Tensor, Tensor]:
