@@ -100,6 +100,7 @@ if TYPE_CHECKING:
     from pellucid.methods.smooth_grad import VarGrad as VarGrad
     from pellucid.methods.sobol_attribution import SobolAttribution as SobolAttribution
     from pellucid.methods.stratified_shapley import StratifiedShapley as StratifiedShapley
+    from pellucid.methods.tabular_lime import TabularLIME as TabularLIME
     from pellucid.methods.xrai import XRAI as XRAI
     from pellucid.preprocess import Preprocess as Preprocess
     from pellucid.preprocess import Table as Table
@@ -174,6 +175,7 @@ _HOMES = {
     "pellucid.methods.smooth_grad": ("SmoothGrad", "VarGrad"),
     "pellucid.methods.sobol_attribution": ("SobolAttribution",),
     "pellucid.methods.stratified_shapley": ("StratifiedShapley",),
+    "pellucid.methods.tabular_lime": ("TabularLIME",),
     "pellucid.methods.xrai": ("XRAI",),
     "pellucid.preprocess": ("Preprocess", "Table", "Words"),
     "pellucid.studies.pick": ("submodular_pick",),

@@ -105,6 +105,8 @@ def test_no_method_refuses_a_model_that_it_can_explain(name: str) -> None:
     if cls.about.family == "perturbation" or name in ("blur_ig", "xrai", "full_grad"):
         wanted = {model for model in wanted if len(tiny.ZOO[model].shape) == 3}
     method = lighter(example(name))
+    if name == "tabular_lime":
+        wanted = set()  # none of them comes with its training table
     assert {model for model in DIFFERENT if not refusal(method, tiny.make(model))} == wanted
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -112,8 +113,20 @@ def _together(row: Explanation, columns: Sequence[int]) -> dict[str, Any]:
     """One column, or a group of them."""
     names = [row.inputs.features[i] if row.inputs.features else f"column {i}" for i in columns]
     cells = [row.inputs.cells[0][i] for i in columns] if row.inputs.cells else []
-    pairs = [f"{name} = {cell}" for name, cell in zip(names, cells, strict=True)] if cells else names
+    values = [f" = {cell}" for cell in cells] or [""] * len(names)
+    pairs = [_bin(row, i, name) or name + value for i, name, value in zip(columns, names, values, strict=True)]
     return {"name": ", ".join(names), "value": ", ".join(cells) if cells else None, "says": ", ".join(pairs)}
+
+
+def _bin(row: Explanation, column: int, name: str) -> str:
+    """Between which numbers the value of a column lies, where the method said so: `4.3 < age <= 5.1`."""
+    bins = row.extras.get("bins")
+    if bins is None:
+        return ""
+    low, high = bins[0, column].double().tolist()
+    above = f"{low:.6g} < " if low > -inf else ""
+    below = f" <= {high:.6g}" if high < inf else ""
+    return f"{above}{name}{below}" if above or below else ""
 
 
 # -- every place a player ----------------------------------------------------------------------------------------

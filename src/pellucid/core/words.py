@@ -81,7 +81,17 @@ WORDS: dict[str, Word] = {
     "hierarchy": Word("the tree of players: `nearest`, nested lists of their numbers, or merges as of a linkage"),
     "p_remove": Word("chance that a region is hidden", "0 … 1"),
     "share": Word("chance that a place is shown", "0 … 1"),
-    "width": Word("of the kernel that makes pictures with much hidden count less", "cosine distance"),
+    "width": Word(
+        "of the kernel that makes pictures with much hidden, or rows far away, count less",
+        "cosine distance; of rows, the distance chosen",
+    ),
+    "bins": Word("bins of a column of numbers; 0 compares numbers as they are", "bins"),
+    "quantiles": Word("bins with equally many rows of the table, rather than bins of equal width"),
+    "draw": Word("how numbers are drawn, within their bins or without bins"),
+    "distance": Word("how far a drawn row is from what is explained"),
+    "power": Word("of the distance that is taken from one"),
+    "unit": Word("what a weight of a number that is not binned is per: standard deviations, or ones"),
+    "table": Word("rows whose columns are drawn as they vary; nothing for those that the model was wrapped with"),
     "ridge": Word("penalty on the squares of the weights", "units of the samples' weights"),
     "kernel": Word("how a sample's weight comes from its distance to what is explained"),
     "penalty": Word(

@@ -13,9 +13,9 @@ from pellucid.core.explanation import Kind
 from pellucid.core.method import at_least, method, one_of, param
 from pellucid.ops.designs import DESIGNS, Design
 from pellucid.ops.games import Game, Played, Until, Worth, fidelity, precision
-from pellucid.ops.glmnet import glmnet
-from pellucid.ops.ridge import Fit, fits, ridge
-from pellucid.ops.select import WAYS, chosen
+from pellucid.ops.ridge import Fit
+from pellucid.ops.select import WAYS
+from pellucid.ops.surrogates import Surrogate
 
 
 @method(
@@ -93,18 +93,8 @@ class LIME:
     def _fit(self, played: Played) -> Fit:
         design, z = played.design, played.design.shown.double()
         near = design.weight * (kernel(z, self.width) if self.kernel == "exponential" else similarity(z))
-        count = z.shape[1] if self.features is None else self.features
-        if self.select == "none" or count >= z.shape[1]:
-            return self._model(z, played.scores, near, design.group)
-        as_r = self.penalty == "glmnet"
-        kept = [chosen(self.select, z, y, near, count, as_r) for y in played.scores]
-        each = [self._model(z[:, k], y[None], near, design.group) for k, y in zip(kept, played.scores, strict=True)]
-        return fits([_among(z.shape[1], k, fit) for k, fit in zip(kept, each, strict=True)])
-
-    def _model(self, z: Tensor, y: Tensor, near: Tensor, group: Tensor) -> Fit:
-        if self.penalty == "glmnet":
-            return glmnet(z, y, near, 2 * self.ridge / len(z), group)
-        return ridge(z, y, near, self.ridge, group)
+        ways = Surrogate(strength=self.ridge, penalty=self.penalty, features=self.features, select=self.select)
+        return ways.fit(z, played.scores, near, design.group)
 
 
 def similarity(z: Tensor) -> Tensor:
@@ -115,10 +105,3 @@ def similarity(z: Tensor) -> Tensor:
 def kernel(z: Tensor, width: float) -> Tensor:
     """√exp(−D² / width²), D the cosine distance between coalitions [rows, players] and all; [rows]."""
     return torch.exp(-(1 - similarity(z)).square() / width**2).sqrt()
-
-
-def _among(players: int, kept: Tensor, fit: Fit) -> Fit:
-    """A model of some players as one of all; the others weigh nothing."""
-    coef, error = fit.coef.new_zeros(1, players), fit.coef.new_zeros(1, players)
-    coef[:, kept], error[:, kept] = fit.coef, fit.std_error
-    return Fit(coef=coef, intercept=fit.intercept, r2=fit.r2, std_error=error)

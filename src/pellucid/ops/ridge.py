@@ -71,7 +71,8 @@ def ridge(
         if intercept:
             inverse = torch.block_diag(inverse, 1 / w.sum()[None, None])
             xc = torch.cat([xc, torch.ones_like(xc[:, :1])], 1)
-        error = _jackknife(xc, left, w, inverse, sets, vary)
+        wide = sets.shape[1] > xc.shape[1]
+        error = (_downdated if wide else _jackknife)(xc, left, w, inverse, sets, vary)
         if error is None:
             error = _refitted(x, y, w, strength, intercept, sets, vary)
         error = error[:, : x.shape[1]]
@@ -113,6 +114,29 @@ def _jackknife(x: Tensor, left: Tensor, w: Tensor, inverse: Tensor, sets: Tensor
     pull = inverse @ xg.mT @ torch.cholesky_inverse(factor)  # [group, feature, size]
     parts = left.split(max(1, AT_ONCE // (len(sets) * max(x.shape[1], sets.shape[1]))))
     return torch.cat([vary.spread(torch.einsum("gfs,tgs->gtf", pull, some[:, sets] * root)) for some in parts])
+
+
+def _downdated(x: Tensor, left: Tensor, w: Tensor, inverse: Tensor, sets: Tensor, vary: _Strata) -> Tensor | None:
+    """The same where groups have more rows than there are features: systems of features instead of rows.
+
+    β₋g − β = −(A − X_gᵀ W_g X_g)⁻¹ X_gᵀ W_g e_g. Computed in units in which A is one.
+    """
+    factor, failed = torch.linalg.cholesky_ex(inverse)  # A⁻¹ = L Lᵀ: in the units Lᵀ x it is one
+    if bool(failed):
+        return None
+    root = w.sqrt()[:, None]
+    z = x @ factor * root  # [rows, feature]
+    most = max(1, AT_ONCE // (sets.shape[1] * max(x.shape[1], len(left))))
+    found: list[Tensor] = []
+    for some in sets.split(most):
+        there = (some >= 0).to(z)[..., None]
+        zg, eg = z[some] * there, (left * root[:, 0])[:, some].movedim(0, -1) * there  # [group, size, …]
+        rest = torch.eye(z.shape[1], dtype=z.dtype) - zg.mT @ zg
+        lower, bad = torch.linalg.cholesky_ex(rest)
+        if bool(bad.any()) or not bool((lower.diagonal(dim1=-2, dim2=-1) > 1e-5).all()):
+            return None
+        found.append((factor @ torch.cholesky_solve(zg.mT @ eg, lower)).mT)  # [group, target, feature]
+    return vary.spread(torch.cat(found))
 
 
 def _refitted(x: Tensor, y: Tensor, w: Tensor, strength: float, intercept: bool, sets: Tensor, vary: _Strata) -> Tensor:
