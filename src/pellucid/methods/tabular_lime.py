@@ -69,7 +69,8 @@ class TabularLIME:
     features  how many columns may have a weight, chosen for every target; None for all
     select    how they are chosen: `auto` selects forward up to six, beyond takes the highest weights
     design    `coin` draws at random; `paired` takes every quantile with its mirror image, `sobol` spreads them evenly
-    tolerance None, or the largest standard error, relative to the largest value; samples are added until then
+    tolerance None, or the largest standard error, relative to the largest value; samples are added until then …
+    max_samples  … or until there are this many
     table     the training table; None takes the one that the model was wrapped with
     """
 
@@ -87,6 +88,7 @@ class TabularLIME:
     select: str = one_of(*WAYS, default="auto")
     design: str = one_of("coin", "paired", "sobol", default="coin")
     tolerance: float | None = at_least(0.0, default=None, above=True)
+    max_samples: int = at_least(4, default=100_000)
     table: Any = param(default=None)
     seed: int = param(default=0)
 
@@ -95,7 +97,7 @@ class TabularLIME:
         around = _Around(columns, q.clean.double().cpu())
         if bool((around.x.isnan() & ~(columns.coded | columns.binned | columns.kept)).any()):
             raise InputError("rows with missing numbers for tabular_lime without bins", "numbers", "bins=4")
-        until = Until(samples=self.samples, tolerance=self.tolerance, seed=self.seed)
+        until = Until(samples=self.samples, most=self.max_samples, tolerance=self.tolerance, seed=self.seed)
         design = self._design(len(columns.mean), self.samples, self.seed)
         at_x, drawn = await together(q.score(), q.score(Drawn.of(columns, q.clean, design.shown), Stack()))
         scores = _cpu(torch.cat([at_x[:, None], drawn], 1))  # [target, rows, batch]
