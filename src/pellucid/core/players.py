@@ -99,9 +99,13 @@ def _superpixel(row: Explanation, mine: Tensor, number: int) -> dict[str, Any]:
 
 
 def _word(row: Explanation, mine: Tensor, number: int) -> dict[str, Any]:
-    places = mine.nonzero().flatten().tolist()
     tokens = row.inputs.tokens[0]
-    word = joined([tokens[i] for i in places if i < len(tokens)])
+    runs: list[list[str]] = []
+    last = -2
+    for place in [i for i in mine.nonzero().flatten().tolist() if i < len(tokens)]:
+        runs = [*runs[:-1], [*runs[-1], tokens[place]]] if place == last + 1 else [*runs, [tokens[place]]]
+        last = place
+    word = " ".join(dict.fromkeys(map(joined, runs)))  # a word that stands there twice is named once
     return {"name": word, "value": number, "says": word}
 
 

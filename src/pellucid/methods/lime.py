@@ -11,11 +11,13 @@ from pellucid.core.ask import Attribution, Can, Query
 from pellucid.core.errors import ParameterError
 from pellucid.core.explanation import Kind
 from pellucid.core.method import at_least, method, one_of, param
-from pellucid.ops.designs import DESIGNS, Design
+from pellucid.ops.designs import BY_COUNT, DESIGNS, Design
 from pellucid.ops.games import Game, Played, Until, Worth, fidelity, precision
 from pellucid.ops.ridge import Fit
 from pellucid.ops.select import WAYS
 from pellucid.ops.surrogates import Surrogate
+
+DRAWN = {**DESIGNS, **BY_COUNT}
 
 
 @method(
@@ -34,7 +36,9 @@ class LIME:
     of the linear model for the whole picture), regions. checks["r2"] is the weighted R² of the linear model.
 
     That is the `lime` of Python. The one of R, for pictures, is kernel="cosine", penalty="glmnet": π(z) = 1 − D, and
-    λ = 2 ridge / (samples + 1) on features and scores of unit variance; see `pellucid.ops.glmnet`.
+    λ = 2 ridge / (samples + 1) on features and scores of unit variance; see `pellucid.ops.glmnet`. For texts Python's
+    is regions="vocabulary", design="by_hidden" (its width 25 is that of distances in per cent), and R's is
+    regions="vocabulary", design="by_shown", kernel="cosine", penalty="glmnet".
 
     samples   pictures with hidden regions; the whole picture comes on top
     regions   who plays; `auto`: `slic` of pictures, else every column or word; see `pellucid.regions`
@@ -48,8 +52,9 @@ class LIME:
     p_remove  chance that a region is hidden
     tolerance    None, or the largest standard error, relative to the largest value; samples are added until then
     max_samples  … or until there are this many
-    design    how coalitions are drawn; `coin` is that of other programs. The others need fewer samples where regions
-              work together, and up to twice as many where each only saturates
+    design    how coalitions are drawn; `coin` is that of other programs for pictures, `by_hidden` that of Python's lime
+              for texts, `by_shown` that of R's. `paired`, `sobol` and `hadamard` need fewer samples than coins where
+              regions work together, and up to twice as many where each only saturates
     """
 
     samples: int = at_least(4, default=1000)
@@ -62,7 +67,7 @@ class LIME:
     features: int | None = at_least(1, default=None)
     select: str = one_of(*WAYS, default="auto")
     p_remove: float = at_least(0.0, default=0.5, above=True, most=1.0)
-    design: str = one_of(*DESIGNS, default="coin")
+    design: str = one_of(*DRAWN, default="coin")
     tolerance: float | None = at_least(0.0, default=None, above=True)
     max_samples: int = at_least(4, default=64_000)
     seed: int = param(default=0)
@@ -81,7 +86,7 @@ class LIME:
         return game.attribution(worths, checks, {"intercept": inner, "prediction": local})
 
     def _draw(self, players: int, samples: int, seed: int) -> Design:
-        return DESIGNS[self.design](players, samples, seed, 1 - self.p_remove)
+        return DRAWN[self.design](players, samples, seed, 1 - self.p_remove)
 
     def _first(self, drawn: Design) -> Design:
         """The whole row, and what was drawn."""

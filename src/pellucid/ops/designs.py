@@ -143,8 +143,32 @@ def hadamard(players: int, samples: int, seed: int, share: float = 0.5) -> Desig
     return _drawn(torch.cat(rows)[:samples], 2 * order if blocks >= 8 else 2)
 
 
+def by_hidden(players: int, samples: int, seed: int, share: float = 0.5) -> Design:
+    """First how many players are hidden, each of 1 … n with the same chance, then who: those of Python's lime of texts.
+
+    All players may be hidden, and never none.
+    """
+    _fair(share, "by_hidden")
+    draw = generator(seed, "by_hidden", players, samples)
+    hidden = torch.randint(1, players + 1, (samples, 1), generator=draw)
+    return _drawn(places(samples, players, draw) >= hidden)
+
+
+def by_shown(players: int, samples: int, seed: int, share: float = 0.5) -> Design:
+    """First how many players are shown, each of 1 … n with the same chance, then who: those of R's lime of texts.
+
+    All players may be shown, and never none.
+    """
+    _fair(share, "by_shown")
+    draw = generator(seed, "by_shown", players, samples)
+    shown = torch.randint(1, players + 1, (samples, 1), generator=draw)
+    return _drawn(places(samples, players, draw) < shown)
+
+
 DESIGNS = {"coin": coin, "paired": paired, "sobol": sobol, "hadamard": hadamard}
-"""Ways of drawing that show every player equally often."""
+"""Ways of drawing that show every player equally often, and each half of the time unless told otherwise."""
+BY_COUNT = {"by_hidden": by_hidden, "by_shown": by_shown}
+"""Ways of drawing that choose a number of players first; coalitions of few and of many are as likely as others."""
 
 
 def everything(players: int) -> Design:

@@ -114,7 +114,8 @@ class Tokens:
     def board(self, rows: Tensor, regions: Any, fill: Any) -> Board:
         """Who plays in rows of token ids: the tokens, or `words` of several; special tokens and padding always stay.
 
-        regions  `auto` and `words` join the pieces of a word, `tokens` does not; or the player of every token
+        regions  `auto` and `words` join the pieces of a word, `tokens` does not; `vocabulary`: equal words play
+                 together, as in a bag of words; or the player of every token
         fill     `mask` puts the mask token; `remove` takes tokens out and closes the row; `auto` masks where there is
                  a mask token; or a token, or its id
         Raises InputError for rows without a player, ParameterError for anything else.
@@ -143,14 +144,15 @@ class Tokens:
         if not isinstance(regions, str):
             given = grouped(regions, len(row))
             return _numbered([int(one) if may else None for one, may in zip(given, free, strict=True)])
-        if regions not in ("auto", "words", "tokens"):
-            raise ParameterError(f"regions {regions!r} of a text", "words or tokens, or the player of every token")
+        if regions not in ("auto", "words", "tokens", "vocabulary"):
+            wanted = "words, tokens or vocabulary, or the player of every token"
+            raise ParameterError(f"regions {regions!r} of a text", wanted)
         starts = [True] * len(pieces) if regions == "tokens" else word_starts(pieces)
         word, seen = 0, []
         for place, (starting, may) in enumerate(zip(starts, free, strict=True)):
             word += starting or not may or (place > 0 and not free[place - 1])
             seen.append(word if may else None)
-        return _numbered(seen)
+        return _numbered(_alike(seen, row.tolist()) if regions == "vocabulary" else seen)
 
     def _special(self, number: int, piece: str) -> bool:
         known = getattr(self.tokenizer, "all_special_ids", None)
@@ -197,6 +199,16 @@ def _numbered(players: Sequence[int | None]) -> Tensor:
     """Players numbered 0 … n − 1 in order of appearance; −1 for nobody."""
     order = {one: i for i, one in enumerate(dict.fromkeys(p for p in players if p is not None))}
     return torch.tensor([NOBODY if one is None else order[one] for one in players])
+
+
+def _alike(words: Sequence[int | None], ids: Sequence[int]) -> list[int | None]:
+    """Words of the same ids under the number of the first of them."""
+    spelled: dict[int, tuple[int, ...]] = {}
+    for word, number in zip(words, ids, strict=True):
+        if word is not None:
+            spelled[word] = (*spelled.get(word, ()), number)
+    first = {how: word for word, how in reversed(spelled.items())}
+    return [None if word is None else first[spelled[word]] for word in words]
 
 
 def left_out(whole: Sequence[int], kept: Sequence[int]) -> list[int]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from textwrap import shorten
 from typing import Any
@@ -14,16 +13,11 @@ from torch import Tensor
 from pellucid.core.errors import InputError, ParameterError
 from pellucid.core.explanation import TOKEN, Inputs
 from pellucid.ops.boards import NOBODY, Board, grouped
+from pellucid.preprocess.boundaries import Split, between, characters, words
 
-WORD = re.compile(r"[^\W_]+(?:['’.:][^\W\d_]+|[.,][\d]+)*|_+")
-"""Words as Unicode cuts them, nearly: apostrophes and points inside letters and numbers belong to the word."""
 GONE = 0
 """The number of the empty string."""
-
-
-def spans(text: str) -> list[tuple[int, int]]:
-    """Where the words of a text are: runs of letters and digits."""
-    return [match.span() for match in WORD.finditer(text)]
+SPLITS: dict[str, Split] = {"words": words, "characters": characters}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -32,12 +26,16 @@ class Words:
 
     A row joined together is the text. Hidden words are taken out, or another is put in their place.
 
-    split  text -> spans (start, end) of its words
-    mask   what hidden words show; the empty string takes them out
+    split      `words`, as Unicode's annex 29 cuts them; `characters`; a regular expression of what stands between
+               words; or a function text -> spans (start, end) of its words
+    mask       what hidden words show; the empty string takes them out
+    joined_by  None keeps what stands between words; a string instead of it leaves the words alone, joined by it, as R's
+               lime does with a space. The whole text is then changed too
     """
 
-    split: Callable[[str], Iterable[tuple[int, int]]] = spans
+    split: str | Split = "words"
     mask: str = ""
+    joined_by: str | None = None
     _strings: list[str] = field(default_factory=lambda: [""], repr=False)
     _numbers: dict[str, int] = field(default_factory=lambda: {"": GONE}, repr=False)
 
@@ -85,7 +83,10 @@ class Words:
 
     def decoded(self, rows: Tensor) -> list[str]:
         """The texts again."""
-        return ["".join(self._strings[int(i)] for i in row) for row in rows.tolist()]
+        each = [[self._strings[int(i)] for i in row] for row in rows.tolist()]
+        if self.joined_by is None:
+            return ["".join(row) for row in each]
+        return [self.joined_by.join(word for word in row[1::2] if word) for row in each]
 
     def board(self, rows: Tensor, regions: Any, fill: Any) -> Board:
         """Every word plays, what stands between words is nobody's.
@@ -118,7 +119,7 @@ class Words:
     def _pieces(self, text: str) -> list[str]:
         """What stands before the first word, the first word, what follows it, …"""
         pieces, end = [], 0
-        for start, stop in self.split(text):
+        for start, stop in self._split(text):
             if not end <= start < stop <= len(text):
                 raise ParameterError(f"words of {text[:40]!r} at {(start, stop)}", "spans in order, none of them empty")
             pieces += [text[end:start], text[start:stop]]
@@ -126,6 +127,11 @@ class Words:
         if not pieces:
             raise InputError(f"the text {text[:40]!r} has no words", "at least one word")
         return [*pieces, text[end:]]
+
+    def _split(self, text: str) -> Iterable[tuple[int, int]]:
+        if callable(self.split):
+            return self.split(text)
+        return SPLITS[self.split](text) if self.split in SPLITS else between(self.split)(text)
 
     def _number(self, string: str) -> int:
         if string not in self._numbers:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pellucid.core.errors import ParameterError
 from pellucid.ops.designs import (
+    BY_COUNT,
     DESIGNS,
     chains,
     coin,
@@ -49,6 +50,28 @@ def test_every_player_is_shown_half_the_time_and_pairs_a_quarter(name: str) -> N
     both = shown.mT @ shown / len(shown)
     off = both - 0.25 - 0.25 * torch.eye(20)
     assert float(off.abs().max()) < 4.5 * 0.25 / math.sqrt(4096) * 2
+
+
+@pytest.mark.parametrize("name", BY_COUNT)
+def test_every_number_of_players_is_as_likely_and_so_is_everyone(name: str) -> None:
+    shown = BY_COUNT[name](8, 8 * 2000, 3).shown
+    counted = (~shown if name == "by_hidden" else shown).sum(1)
+    assert counted.min() == 1 and counted.max() == 8
+    assert float((torch.bincount(counted)[1:].double() / 2000 - 1).abs().max()) < 5 * math.sqrt(7 / 8 / 2000)
+    for count in range(1, 8):
+        each = shown[counted == count].double().mean(0)
+        assert float((each - each.mean()).abs().max()) < 5 * 0.5 / math.sqrt(1900)
+    with pytest.raises(ParameterError, match="one half"):
+        BY_COUNT[name](9, 10, 3, share=0.2)
+
+
+@pytest.mark.parametrize("name", BY_COUNT)
+@given(players=st.integers(1, 40), samples=st.integers(2, 300), seed=st.integers(0, 5))
+@settings(max_examples=25, deadline=None)
+def test_draws_by_number_follow_the_seed_alone(name: str, players: int, samples: int, seed: int) -> None:
+    one = BY_COUNT[name](players, samples, seed)
+    assert one.shown.shape == (samples, players) and one.group.tolist() == list(range(samples))
+    assert torch.equal(BY_COUNT[name](players, samples, seed).shown, one.shown)
 
 
 @pytest.mark.parametrize("name", ["coin", "sobol"])

@@ -14,6 +14,7 @@ from torch import Tensor
 import pellucid
 from pellucid import LIME, ExactShapley, Words
 from pellucid.core.errors import InputError, ParameterError
+from pellucid.core.players import players_of
 
 VALUE = {"good": 2.0, "bad": -3.0, "very": 0.5}
 
@@ -29,7 +30,7 @@ def test_texts_come_back_to_the_letter(text: str) -> None:
     try:
         rows, about = front.rows_of(text)
     except InputError:
-        assert not any(c.isalnum() or c == "_" for c in text)
+        assert not any(c.isalpha() or c.isdecimal() or c == "@" for c in text)
         return
     assert front.decoded(rows) == [text]
     assert "".join(about.tokens[0]) == text
@@ -53,10 +54,56 @@ def test_a_sum_over_words_gives_every_word_its_own(fill: str) -> None:
     assert torch.allclose(got.values, fitted.values, atol=1e-9)
 
 
+def test_words_may_be_what_a_pattern_leaves_characters_or_what_a_function_says() -> None:
+    def pieces(text: str, split: Any) -> tuple[str, ...]:
+        return Words(split=split).rows_of(text)[1].tokens[0][1::2]
+
+    assert pieces("don't e-mail, 3.14", r"\W+") == ("don", "t", "e", "mail", "3", "14")
+    assert pieces("a b", "characters") == ("a", "b")
+    assert pieces("abcd", lambda text: [(0, 2), (2, 4)]) == ("ab", "cd")
+
+
+def test_words_joined_by_a_space_leave_what_was_between_them() -> None:
+    heard: list[str] = []
+
+    def length(texts: list[str]) -> list[float]:
+        heard.extend(texts)
+        return [float(len(text)) for text in texts]
+
+    model = pellucid.wrap(length, Words(joined_by=" "))
+    (got,) = pellucid.explain(model, "One, two;  three!", ExactShapley())
+    assert set(heard) == {"One two three", "One two", "One three", "two three", "One", "two", "three", ""}
+    assert got.target.score == (13.0,)
+
+
 def test_equal_words_play_together_when_asked() -> None:
     model = pellucid.wrap(mood, Words())
     (got,) = pellucid.explain(model, "A good, very good film", ExactShapley(regions="vocabulary"))
     assert got.extras["players"].tolist() == [pytest.approx([0, 4, 0.5, 0])]
+    assert [player.name for player in players_of(got)] == ["A", "good", "very", "film"]
+
+
+@pytest.mark.parametrize("design", ["by_hidden", "by_shown", "coin"])
+def test_equal_coalitions_are_evaluated_once(design: str) -> None:
+    heard: list[str] = []
+
+    def lengths(texts: list[str]) -> list[float]:
+        heard.extend(texts)
+        return [float(len(text)) for text in texts]
+
+    text = "one two three four five six seven eight"
+    method = LIME(samples=5000, design=design)
+    pellucid.explain(pellucid.wrap(lengths, Words(joined_by=" ")), text, method)
+    looked = 2  # the text itself, once to see what the function gives and once to score it
+    assert len(heard) <= 2**8 + looked  # of 5001: 95 of 100 samples are known already
+    assert len(set(heard)) == 2**8 - {"by_hidden": 0, "by_shown": 1, "coin": 0}[design]
+
+
+def test_equal_words_of_several_tokens_play_together() -> None:
+    model = pellucid.wrap(encoder(), Splitter())
+    (got,) = pellucid.explain(model, "very bad very very ##ly bad", ExactShapley(regions="vocabulary", fill="remove"))
+    assert got.extras["regions"][0].tolist() == [-1, 0, 1, 0, 2, 2, 1, -1]
+    assert [player.name for player in players_of(got)] == ["very", "bad", "veryly"]
 
 
 def test_what_is_no_text_is_refused() -> None:
@@ -120,5 +167,5 @@ def test_fills_that_are_no_tokens_are_refused() -> None:
         pellucid.explain(model, "good", LIME(fill="mask"))
     with pytest.raises(ParameterError, match="mask, remove, a token"):
         pellucid.explain(model, "good", LIME(fill="black"))
-    with pytest.raises(ParameterError, match="words or tokens"):
+    with pytest.raises(ParameterError, match="words, tokens or vocabulary"):
         pellucid.explain(model, "good", LIME(regions="slic"))
