@@ -17,7 +17,7 @@ from pellucid.ops.extremal import Blends, SmoothMask, beyond
 
 RATE = 0.2
 """How far a place of the mask moves in a step, at most about."""
-LEAST, MOST = 0.1, 10.0
+LEAST, MOST = 0.1, 30.0
 """How much the area counts beside the score, from the first step to the last."""
 
 
@@ -34,16 +34,16 @@ class ExtremalPerturbation:
 
     r_a has ones on the fraction a of all places and zeros elsewhere, so m_a shows a part of that area. The map is the
     mean of the masks of all areas: what is shown in the smallest is brightest. The masks climb the gradient of the
-    score, its largest entry made 1, less λ (m − r_a), with λ growing from 0.1 to 10. extras: masks [areas, height,
+    score, its root mean square made ½, less λ (m − r_a), with λ growing from 0.1 to 30. extras: masks [areas, height,
     width], scores [areas] with each mask, and what the score of the whole picture is, and of the fill alone.
     checks["area"] is how far the masks' areas are from those asked for. Every step costs a gradient for every area;
-    for several targets, one for every area of each.
+    for t targets t² of them, as their masks differ: better one call for each.
 
     areas    parts of the picture that may be shown
     steps    of the climb
     mode     `preserve`: the mask shows what keeps the score; `delete`: it hides what lowers it most
     cells    places of the mask along each side
-    reach    σ of the spot that a place of the mask lights
+    reach    size of the spot that a place of the mask lights, σ of its edge
     fill     what hidden places show
     """
 
@@ -51,7 +51,7 @@ class ExtremalPerturbation:
     steps: int = at_least(2, default=40)
     mode: str = one_of("preserve", "delete", default="preserve")
     cells: int = at_least(2, default=28)
-    reach: float = at_least(0.0, default=0.06, above=True, most=0.5)
+    reach: float = at_least(0.0, default=0.09, above=True, most=0.5)
     fill: Any = param(default="blur")
 
     async def explain(self, q: Query) -> Attribution:
@@ -103,7 +103,7 @@ class _Climb:
     def moved(self, p: Tensor, slope: Tensor, strength: float) -> Tensor:
         """p one step further.  slope: of the score by the masks, [masks, height, width]; strength: of the area."""
         up = self.shape.shrunk(slope)
-        up = up / up.abs().amax((1, 2), keepdim=True).clamp_min(torch.finfo(up.dtype).tiny)
+        up = up / (2 * up.square().mean((1, 2), keepdim=True).sqrt()).clamp_min(torch.finfo(up.dtype).tiny)
         push = self.shape.pulled(p, up - strength * beyond(self.shape.small(p), self.areas))
         return (p + RATE * push.clamp(-1, 1)).clamp(0, 1)
 

@@ -44,12 +44,12 @@ class Blends(Points):
 class SmoothMask:
     """Masks from numbers on a grid, p [n, rows, columns] in 0 … 1    [Fong et al. 2019, §3.2]
 
-    m(u) = Σ_v f_v e^{β f_v} / Σ_v e^{β f_v},  f_v = k(u − v) p(v),  k a Gaussian with k(0) = 1: each place of the grid
-    lights a round spot, and spots do not add up. m is enlarged bilinearly to the size of the picture.
+    m(u) = Σ_v f_v e^{β f_v} / Σ_v e^{β f_v},  f_v = k(|u − v|) p(v),  k(d) = exp(−2 max(0, d/σ − ½)²): each place of the
+    grid lights a round spot with an edge, and spots do not add up. m is enlarged bilinearly to the size of the picture.
 
     size    height and width of the picture
     grid    rows and columns
-    reach   σ of k, as a fraction of the shorter side
+    reach   σ, as a fraction of the shorter side
     """
 
     size: tuple[int, int]
@@ -81,9 +81,10 @@ class SmoothMask:
     def _spots(self, p: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """f and its softmax, [n, places of the kernel, places of the grid], and k."""
         sigma = self.reach * min(self.grid)
-        side = 2 * max(1, round(2 * sigma)) + 1
+        side = 2 * max(1, math.ceil(2 * sigma)) + 1
         apart = torch.arange(side).to(p) - side // 2
-        kernel = torch.exp(-(apart[:, None].square() + apart.square()) / (2 * sigma**2)).view(1, -1, 1)
+        distance = torch.hypot(apart[:, None], apart) / sigma
+        kernel = torch.exp(-2 * (distance - 0.5).clamp_min(0).square()).view(1, -1, 1)
         f = F.unfold(p[:, None], side, padding=side // 2) * kernel
         return f, (SHARPNESS * f).softmax(1), kernel
 
