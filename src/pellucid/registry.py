@@ -172,6 +172,14 @@ def find_metric(name: str) -> type[Any]:
     return METRICS[known]
 
 
+def find_any(name: str) -> type[Any]:
+    """The class of a method, or of a metric, by name. Raises ParameterError as `find` does."""
+    try:
+        return find_metric(name)
+    except ParameterError:
+        return find(name)
+
+
 def make_metric(what: str | type[Any] | Measures, params: Mapping[str, Any] | None = None) -> Metric:
     """A metric from a name, a class or an instance; params given as text are read by the type of the default."""
     if isinstance(what, str):

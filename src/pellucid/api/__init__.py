@@ -30,13 +30,14 @@ from pellucid.core.errors import InputError, ParameterError
 from pellucid.core.explanation import Explanation, Explanations, Passes, cat, show_with
 from pellucid.core.measurements import Measurement, Measurements, join
 from pellucid.core.method import About, Explains, Method, is_method
-from pellucid.core.metric import Measures
+from pellucid.core.metric import AboutMetric, Measures
 from pellucid.core.plan import Plan
 from pellucid.core.site import AUTO
 from pellucid.core.store import Shelf
 from pellucid.core.target import OUTPUTS, Asked, Output, Target, width
 from pellucid.engine import run
 from pellucid.engine.rehearsal import Rehearsal
+from pellucid.ops.controls import control_maps
 from pellucid.preprocess import Preprocess, Table, Tokens, Words, is_table, is_tokenizer
 
 DEFAULT = ("integrated_gradients", "grad_cam")
@@ -292,6 +293,7 @@ def measure(
     methods: Any = (),
     target: Asked = None,
     output: Output | None = None,
+    controls: bool = False,
     progress: Progress | None = None,
 ) -> Measurements:
     """How far can these explanations be trusted? All metrics of all explanations in one call that shares its passes.
@@ -306,6 +308,8 @@ def measure(
                   hold all parameters (tensors, functions)
     target        what is measured, for targets that are no classes; None takes that of each explanation
     output        logit, probability, log_probability or margin, for all metrics that are not about the output explained
+    controls      measure maps beside them that know nothing of the model: random numbers, the photo's edges and a hill
+                  in the middle. A method that does not beat them has explained nothing
     Returns Measurements, by explanation and then by metric; each entry holds all images.
     Raises InputError where model or inputs are not those that were explained.
     """
@@ -315,6 +319,7 @@ def measure(
         raise ParameterError(f"output={output!r}", f"one of {', '.join(OUTPUTS)}")
     known = registry.make_all(methods) if methods else ()
     entries = [explanations] if isinstance(explanations, Explanation) else list(explanations)
+    entries += control_maps(entries) if controls else []
     subjects = subjects_of(handle, entries, chosen, methods=known, masks=masks, target=target)
     meter = None if progress is None else Meter(progress, len(entries[0]))
     parts: dict[tuple[int, int], list[Measurement]] = {}
@@ -422,8 +427,8 @@ def layers(model: Handle | nn.Module | str, inputs: Any = None) -> list[tuple[st
 def cite(what: Any) -> str:
     """BibTeX of the papers behind explanations or methods, each once.
 
-    what  an explanation, several, a method's name (or group), class or instance, or a list of any of these; a method
-          that wraps another is cited with the one inside
+    what  an explanation, several, a measurement, a method's or metric's name (or group), class or instance, or a list
+          of any of these; a method that wraps another is cited with the one inside
     Raises InputError for anything else, ParameterError for an unknown name.
     """
     return bibtex(key for keys in _cited(what) for key in keys)
@@ -434,10 +439,12 @@ def _cited(what: Any) -> Iterator[tuple[str, ...]]:
         inner = what.record.params.get("method")
         yield what.record.cite
         yield from _cited(inner["method"]) if isinstance(inner, dict) else ()
+    elif isinstance(what, Measurement):
+        yield registry.find_metric(what.metric).about.cite
     elif isinstance(what, str):
         for word in registry.GROUPS.get(what.strip().lower(), what.split(",")):
-            yield registry.find(word).about.cite
-    elif is_method(what) or isinstance(getattr(what, "about", None), About):
+            yield registry.find_any(word).about.cite
+    elif is_method(what) or isinstance(getattr(what, "about", None), About | AboutMetric):
         yield what.about.cite
         yield from _cited(inner) if is_method(inner := getattr(what, "method", None)) else ()
     elif isinstance(what, Iterable):

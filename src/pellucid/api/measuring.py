@@ -24,6 +24,7 @@ from pellucid.core.metric import Map, Measuring, Metric, Read, Reading, reading
 from pellucid.core.target import OUTPUTS, Class, Contrast, Each, Output, Target, Top, as_targets
 from pellucid.core.target import part as part_of
 from pellucid.engine import Task, run
+from pellucid.ops.controls import CONTROLS
 from pellucid.preprocess import Preprocess
 
 
@@ -88,7 +89,8 @@ def subjects_of(
                 f"{e!r} explains a model with other weights (fingerprint {theirs})",
                 f"an explanation of {handle.name} ({handle.fingerprint()})",
             )
-        method = _method(e, methods) if "method" in wants else None
+        known = "method" in wants and e.record.method not in CONTROLS
+        method = _method(e, methods) if known else None
         mask = None if masks is None else _mask(masks, e)
         found.append(Subject(e, place, _target(e, asked), method, mask))
     return found

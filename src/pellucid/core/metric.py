@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from pellucid.core.ask import Attribution, Can, Query
-from pellucid.core.errors import ParameterError, PellucidError
+from pellucid.core.errors import InputError, ParameterError, PellucidError
 from pellucid.core.explanation import Explanation, Kind
 from pellucid.core.method import About, Method, at_least, check_fields, one_of, param, snake
 from pellucid.core.target import Output
@@ -63,7 +63,11 @@ class AboutMetric:
 class Measures(Protocol):
     """What a checker sees of a metric: `measure`, which awaits questions. The decorator adds the rest."""
 
-    async def measure(self, q: Query, e: Map) -> Reading: ...
+    async def measure(self, q: Query, e: Map) -> Reading:
+        """Raises InputError for inputs that the metric has no meaning for, which becomes the reason of all rows, and
+        ParameterError for parameters that it cannot use.
+        """
+        ...
 
 
 class Metric(Protocol):
@@ -272,7 +276,7 @@ class Measuring:
     )
 
     async def explain(self, q: Query) -> Attribution:
-        got: object = await self.metric.measure(q, self.map)
+        got: object = await self._measured(q)
         if not isinstance(got, Reading) or got.values.shape != (len(q.x),):
             what = tuple(got.values.shape) if isinstance(got, Reading) else type(got).__name__
             raise PellucidError(
@@ -283,3 +287,13 @@ class Measuring:
             Reading(values=got.values, reasons=reasons, std_error=got.std_error, curve=got.curve, extras=got.extras)
         )
         return Read(values=said.values[None], dims=("batch",), reading=said)
+
+    async def _measured(self, q: Query) -> Reading:
+        """Inputs that a metric has no meaning for are a reason; parameters that it cannot use are an error."""
+        try:
+            return await self.metric.measure(q, self.map)
+        except ParameterError:
+            raise
+        except InputError as error:
+            nothing = torch.full((len(q.x),), torch.nan, dtype=torch.float64)
+            return reading(nothing, without={f"not defined for {error.got}": nothing.isnan()})

@@ -74,11 +74,10 @@ class Infidelity:
             around = Around(q.x, q.std(self.spread), self.samples, self.seed + (1 << 40))
             told = -_products(e, q, [around.rows(k, k + 1, 0, len(q.x)) - q.x for k in range(self.samples)])
             return around, told, () if e.kind is Kind.SENSITIVITY else (SMALL,)
-        if self.perturb != "squares" or q.x.ndim != 4:
-            raise ParameterError(
-                f"infidelity.perturb = {self.perturb!r} of rows of shape {tuple(q.x.shape[1:])}",
-                "`squares` (of pictures), `gaussian`, or a function",
-            )
+        if self.perturb != "squares":
+            raise ParameterError(f"infidelity.perturb = {self.perturb!r}", "`squares`, `gaussian`, or a function")
+        if q.x.ndim != 4:
+            raise InputError(f"squares of rows of shape {tuple(q.x.shape[1:])}", "pictures, or perturb='gaussian'")
         squares = Squares.of(q, self.window, filled(q, self.fill, "mean"), self.samples, self.seed)
         hidden = squares.hidden.flatten(1).double()
         if e.kind is not Kind.SENSITIVITY:
@@ -149,7 +148,9 @@ def _own(perturb: Callable[[Tensor], Any], q: Query, e: Map, samples: int) -> tu
         many = row.expand(samples, *row.shape).clone()
         got = perturb(many)
         if not (isinstance(got, tuple) and len(got) == 2 and all(_fits(one, many) for one in got)):
-            raise InputError("a perturb function that does not give (I, x − I)", f"two tensors of {tuple(many.shape)}")
+            raise ParameterError(
+                "a perturb function that does not give (I, x − I)", f"two tensors of {tuple(many.shape)}"
+            )
         noise.append(got[0].detach().to(row))
         moved.append(got[1].detach().to(row))
     return Listed(q.x, torch.stack(moved, 1)), _products(e, q, torch.stack(noise, 1).unbind(0))

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pellucid.core.ask import Query
-from pellucid.core.errors import InputError
+from pellucid.core.errors import InputError, ParameterError
 from pellucid.core.method import at_least, one_of, param
 from pellucid.core.metric import Map, Reading, metric, reading
 from pellucid.ops.correlation import ranks
@@ -35,7 +35,7 @@ class PointingGame:
         values, mask, without = _both(q, e, self.reduce)
         reach = round(15 / 224 * min(mask.shape[-2:])) if self.within is None else self.within
         if isinstance(reach, bool) or not isinstance(reach, (int, float)) or reach < 0:
-            raise InputError(f"pointing_game.within = {self.within!r}", "a number of pixels, 0 or more")
+            raise ParameterError(f"pointing_game.within = {self.within!r}", "a number of pixels, 0 or more")
         top = values == values.amax((1, 2), keepdim=True)
         return reading((top & _grown(mask, reach)).sum((1, 2)) / top.sum((1, 2)).double(), without=without)
 
@@ -110,7 +110,7 @@ class TopKIntersection:
         places = mask[0].numel()
         k = max(1, round(0.02 * places)) if self.top is None else self.top
         if k > places:
-            raise InputError(f"top_k_intersection.top = {k}", f"at most {places}, the number of places")
+            raise ParameterError(f"top_k_intersection.top = {k}", f"at most {places}, the number of places")
         return reading(_hits(values, mask, torch.full((len(mask),), k)), without=without)
 
 
@@ -169,7 +169,7 @@ class IOU:
 def _both(q: Query, e: Map, reduce: str) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     """The map and the mask, [batch, height, width] each, and for which rows the mask asks nothing."""
     if e.mask is None or q.x.ndim != 4:
-        raise InputError("metrics of localisation without masks", "pictures, and measure(..., masks=[...])")
+        raise InputError(f"rows of shape {tuple(q.x.shape[1:])} without a mask", "pictures with masks")
     flat = e.mask.flatten(1)
     return per_place(e, q.x, reduce), e.mask, {EMPTY: ~flat.any(1), WHOLE: flat.all(1)}
 

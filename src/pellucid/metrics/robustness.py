@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pellucid.core.ask import Query, together
-from pellucid.core.errors import ParameterError
+from pellucid.core.errors import InputError
 from pellucid.core.fold import Stack
 from pellucid.core.method import at_least, param
 from pellucid.core.metric import Map, Reading, metric, reading
@@ -41,7 +41,7 @@ class Moved:
 async def moved(q: Query, e: Map, radius: float, samples: int, seed: int) -> Moved:
     """Explain again at points nearby; all metrics of robustness with the same points share the explanations."""
     if e.method is None:
-        raise ParameterError("a metric of robustness without the method", "the method that made the map")
+        raise InputError("a map that no method made", "the method that made the map")
     near = Near(q.x, q.std(radius), samples, seed)
     got, outputs = await together(q.explain(e.method, near, Moves(e.values)), q.outputs(near, Stack()))
     far, part, gap = got.values[0].unbind(-1)

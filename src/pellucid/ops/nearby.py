@@ -83,7 +83,9 @@ class _Moves(Tally):
         off = values - first
         large = first.abs() > APART * first.abs().amax(-1, keepdim=True)
         part = torch.where(large, off / torch.where(large, first, 1), 0).square().sum(-1) / large.sum(-1)
-        gap = (values - self.given[b0:b1].flatten(1)).norm(dim=-1)
+        given = self.given[b0:b1].flatten(1)
+        alike = given.shape[1] == values.shape[-1]  # a map of another shape is infinitely far
+        gap = (values - given).norm(dim=-1) if alike else torch.full_like(part, torch.inf)
         self.all[:, k0 : k0 + values.shape[1], b0:b1] = torch.stack([off.norm(dim=-1), part.sqrt(), gap], -1)
 
     def result(self) -> Tensor:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pellucid import api
-from pellucid.core.errors import InputError, ParameterError
+from pellucid.core.errors import ParameterError
 from pellucid.core.explanation import Kind
 from pellucid.metrics import ROAD, CompletenessGap, FidelityCorrelation, Infidelity, SensitivityN
 from pellucid.ops.correlation import jackknifed, pearson, ranks, spearman
@@ -134,7 +134,7 @@ def test_infidelity_of_ones_own_perturbations_by_hand() -> None:
             scale = (told * fall).mean() / (told**2).mean()
             close(got.extras["raw"][b], ((told - fall) ** 2).mean())
             close(got.values[b], ((scale * told - fall) ** 2).mean())
-    with pytest.raises(InputError, match="perturb function"):
+    with pytest.raises(ParameterError, match="perturb function"):
         measured(Infidelity(perturb=lambda x: x), Corner(), X, values, Kind.SENSITIVITY)
     with pytest.raises(ParameterError, match="window"):
         measured(Infidelity(window=7), Corner(), X, values)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pellucid import api
-from pellucid.core.errors import InputError
+from pellucid.core.errors import InputError, ParameterError
 from pellucid.metrics import (
     IOU,
     AttributionLocalisation,
@@ -56,7 +56,7 @@ def test_pointing_within_a_distance() -> None:
         assert one(PointingGame(within=within), point, mask) == hit
     assert one(PointingGame(within=0), spots((0, 1)), mask) == 1
     assert one(PointingGame(within=0), spots((0, 0), (5, 5)), mask) == 0.5  # two highest places, one on the object
-    with pytest.raises(InputError, match="within"):
+    with pytest.raises(ParameterError, match="within"):
         one(PointingGame(within=-1), point, mask)
 
 
@@ -104,7 +104,7 @@ def test_iou_and_top_k() -> None:
     values, mask = spots((0, 0), (0, 1), (1, 1)), spots((0, 0), (0, 1), (5, 5), (4, 4)).bool()
     close(one(IOU(), values, mask), 2 / 5)
     close(one(IOU(level=1.0), values + spots((0, 0)), mask), 1 / 4)
-    with pytest.raises(InputError, match="at most 36"):
+    with pytest.raises(ParameterError, match="at most 36"):
         one(TopKIntersection(top=37), values, mask)
 
 

@@ -224,3 +224,20 @@ def test_every_metric_declares_itself() -> None:
         assert about.range[0] < about.range[1] and about.summary and about.title
         assert set(about.cite) <= set(pellucid.core.cite.references()), about.cite
         assert registry.make_metric(name) == registry.make_metric(registry.find_metric(name))
+
+
+def test_controls_are_measured_beside() -> None:
+    """Random numbers, edges and a hill in the middle, once per output; a corner beats all of them."""
+    x = pictures(6)
+    x[..., :2, :2] = 0.9 + 0.1 * x[..., :2, :2]
+    right = torch.zeros(6, 6, 6, dtype=torch.float64)
+    right[:, :2, :2] = 1 + random(6, 2, 2)
+    e = explained(Corner(), x, right)
+    got = api.measure(api.wrap(Corner()), [e, e], ["insertion_deletion", "max_sensitivity"], inputs=x, controls=True)
+    assert got.methods == ("gradient", "control_random", "control_edges", "control_centre") and len(got) == 2 * 5
+    ours, *controls = [m.mean for m in got.sel(metric="insertion_deletion")][1:]
+    assert all(ours > other + 0.05 for other in controls)
+    unmade = got.sel(metric="max_sensitivity", method="Edges")[0]
+    assert set(unmade.reasons) == {"not defined for a map that no method made"}
+    again = api.measure(api.wrap(Corner()), e[2:], ["deletion"], inputs=x[2:], controls=True)
+    assert len(again) == 4
