@@ -49,7 +49,8 @@ class Subject:
             return None
         here = slice(start, start + len(wave.x))
         names, wanted = e.inputs.name[here], wave.inputs.name
-        if names != wanted:
+        counted = all(name.startswith("row ") for name in (*names, *wanted))  # by their place in another call
+        if len(names) != len(wanted) or (names != wanted and not counted):
             bad = next((f"{b} instead of {a}" for a, b in zip(names, wanted, strict=False) if a != b), "others")
             raise InputError(f"inputs that are not those of {e!r}: {bad}", "the same inputs, in the same order")
         mine, seen = e.inputs.picture, wave.inputs.picture
