@@ -44,8 +44,10 @@ class Blends(Points):
 class SmoothMask:
     """Masks from numbers on a grid, p [n, rows, columns] in 0 … 1    [Fong et al. 2019, §3.2]
 
-    m(u) = Σ_v f_v e^{β f_v} / Σ_v e^{β f_v},  f_v = k(|u − v|) p(v),  k(d) = exp(−2 max(0, d/σ − ½)²): each place of the
-    grid lights a round spot with an edge, and spots do not add up. m is enlarged bilinearly to the size of the picture.
+    m(u) = Σ_v f_v e^{β f_v} / Σ_v e^{β f_v},  f_v = k(|u − v|) p(v),  k(d) = exp(−2 max(0, d/σ − ½)²)
+
+    Each place of the grid lights a round spot with an edge, and spots do not add up. m is enlarged bilinearly to the
+    size of the picture.
 
     size    height and width of the picture
     grid    rows and columns
