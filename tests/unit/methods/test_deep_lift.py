@@ -202,8 +202,11 @@ def test_one_baseline_for_rows_that_become_several():
 
 
 def test_passes_are_counted_with_those_of_the_reference():
-    one = lift(convnet(), X, DeepLift(), 1).record.passes
-    assert (one.forward, one.backward) == (4, 3)  # one black row for all three
+    model = wrap(convnet(), emits="logits", evaluate="plain")
+    levels = ("black", "black", "black", "white")  # the first pass also learns the layers' names
+    runs = [explain(model, X, DeepLift(baseline=b), target=1)[0].record.passes for b in levels]
+    assert {(run.forward, run.backward) for run in runs} == {(3, 3)}
+    assert [run.verification for run in runs] == [2, 1, 0, 1]  # one row for all three; the model is looked at once
     shap = lift(convnet(), X, DeepLiftShap(), 1).record.passes
     assert (shap.forward, shap.backward) == (2 * 9 + 3, 9)
 

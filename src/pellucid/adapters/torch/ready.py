@@ -11,6 +11,18 @@ from pellucid.adapters.torch.budget import Budget
 from pellucid.adapters.torch.watch import Facts
 from pellucid.core.ask import Variant
 from pellucid.core.site import Attention, Site
+from pellucid.propagation.reference import Reference
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Met:
+    """What reference rows met under a rule set, and their outputs."""
+
+    key: Any
+    """The module, the rules, and what enters and is read."""
+    rows: Tensor
+    reference: Reference
+    out: Tensor
 
 
 @dataclass(slots=True, eq=False)
@@ -41,5 +53,7 @@ class Ready:
     """Why it does not run in double precision, "" where it does; None while nobody has asked."""
     ids: Tensor | None = None
     """A row of token ids to look with: models may refuse one that is nothing but padding."""
+    met: Met | None = None
+    """What the last single reference row met."""
     unlike: set[Any] = field(default_factory=set)
     """(module, rule) where one reference row cannot stand for several."""

@@ -20,7 +20,7 @@ from pellucid.adapters.torch.beside import starts
 from pellucid.adapters.torch.double import as_asked, undoubled
 from pellucid.adapters.torch.outputs import Selector
 from pellucid.adapters.torch.outputs import scores as raw_scores
-from pellucid.adapters.torch.ready import Ready
+from pellucid.adapters.torch.ready import Met, Ready
 from pellucid.adapters.torch.sites import Sites
 from pellucid.adapters.torch.tails import may_tail, parted, scored
 from pellucid.adapters.torch.tape import Tape, touched
@@ -38,6 +38,8 @@ from pellucid.propagation import Intercept
 from pellucid.propagation.composite import inventory
 from pellucid.propagation.deeplift import Unlike
 
+KEPT = 256 * 2**20
+"""Bytes of what a reference row meets, up to which it is kept between calls."""
 MOST = 32
 """Sets of rules of which something is remembered."""
 
@@ -239,16 +241,31 @@ class TorchSession:
                 "scores of the outputs",
                 "explain a class, and at a layer give the layer as `at`",
             )
+        met = self._met(net, rows, lane, names)
+        if rows.start is None:
+            rows = replace(rows, start=lambda y: starts(rule, score, y, met.out, rows.graded))
+        answer = self._differentiated(net, rows, lane, Intercept(net, rule, names=names, against=met.reference))
+        answer.whole = rows.count if len(met.rows) == 1 else rows.count + len(met.rows)
+        answer.beside = score(met.out.expand(rows.count, -1))
+        return answer
+
+    def _met(self, net: nn.Module, rows: Rows, lane: Lane, names: bool) -> Met:
+        """What the reference rows meet; of a single one that stands for all it is kept, for other rows and calls."""
+        rule: Any = lane.where.rule
+        wanted = as_asked(self._references(rows, lane), lane)
+        key = (net, rule, names, lane.gradient, lane.slopes, touched(lane))  # what is read at a site is copied
+        kept = self.ready.met
+        if kept is not None and kept.key == key and torch.equal(kept.rows, wanted):
+            return kept
         before = Intercept(net, rule, names=names)
         with torch.enable_grad(), before:
-            leaf = as_asked(self._references(rows, lane), lane).clone().requires_grad_()
+            leaf = wanted.clone().requires_grad_()
             out = self._forward(net, leaf * 1, Tape(self.sites, lane, rows, leaf)).detach()
-        if rows.start is None:
-            rows = replace(rows, start=lambda y: starts(rule, score, y, out, rows.graded))
-        answer = self._differentiated(net, rows, lane, Intercept(net, rule, names=names, against=before.reference))
-        answer.whole = rows.count + len(leaf)
-        answer.beside = score(out.expand(rows.count, -1))
-        return answer
+        made = Met(key, wanted, before.reference, out)
+        if len(wanted) == 1:
+            self.verification += 1
+            self.ready.met = made if self.ready.facts.bytes_all <= KEPT else None
+        return made
 
     def _settled(self, net: nn.Module, rows: Rows, lane: Lane) -> Any:
         """The lane's rules; a composite that looks at positions is told the calls of the module, found in one run.
@@ -279,7 +296,8 @@ class TorchSession:
 
     def whole(self, rows: Rows, lane: Lane) -> int:
         if rows.against is not None:
-            return rows.count + len(self._references(rows, lane))
+            many = len(self._references(rows, lane))
+            return rows.count if many == 1 else rows.count + many
         if rows.narrow is None or not self._tailed(lane):
             return rows.count
         return len(torch.unique(rows.b))
