@@ -81,9 +81,9 @@ def candidates(samples: int = 1000) -> tuple[list[Game], Work]:
             ours(handle, shap),
             ours(trivial, shap),
             {
-                "Captum KernelShap": (partial(_captum, "KernelShap", handle.module, one, labels, samples), 0.45),
-                "shap Kernel": (partial(_kernel, scores, one, labels, samples), 0.45),
-                "shap Partition": (partial(_partition(scores, one, samples), one), 0.45),
+                "Captum KernelShap": (partial(_captum, "KernelShap", handle.module, one, labels, samples), None),
+                "shap Kernel": (partial(_kernel, scores, one, labels, samples), None),
+                "shap Partition": (partial(_partition(scores, one, samples), one), None),
             },
         ),
     ], partial(_forward, scores, one, samples)
@@ -205,10 +205,10 @@ def _partition(scores: Scores, one: Tensor, samples: int) -> Callable[[Tensor], 
     )
 
 
-def _rows(samples: Sequence[str]) -> int:
-    return int(samples[0]) if samples else 1000
+def _samples(given: Sequence[str]) -> int:
+    return int(given[0]) if given else 1000
 
 
 if __name__ == "__main__":
     torch.set_num_threads(2)
-    print("\n".join(tables(_rows(sys.argv[1:]))))
+    print("\n".join(tables(_samples(sys.argv[1:]))))

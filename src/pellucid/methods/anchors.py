@@ -198,7 +198,7 @@ def _keys(draws: Draws) -> list[bytes]:
 
 def _asked(board: Board, fresh: Sequence[dict[bytes, tuple[Tensor, Tensor]]]) -> Any:
     """The coalitions of every row, those of rows with fewer filled up with all players shown."""
-    count, most = max(map(len, fresh)), max(len(s) for them in fresh for s, _ in them.values())
+    count, most = max(map(len, fresh)), int(board.labels.max()) + 1
     shown = torch.ones(len(fresh), count, most, dtype=torch.bool)
     behind = torch.zeros(len(fresh), count, dtype=torch.int64)
     for b, them in enumerate(fresh):

@@ -163,3 +163,22 @@ def test_seeds_count() -> None:
     first = one(looked_up(table(2)), method)
     assert torch.equal(first.values, one(looked_up(table(2)), method).values)
     assert first.extras["precision"] != one(looked_up(table(2)), other).extras["precision"]
+
+
+class Bright(nn.Module):
+    """Whether a picture is brighter than 0.3."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unit = nn.Parameter(torch.ones((), dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = self.unit * x.mean((1, 2, 3))
+        return torch.stack([mean, 0.6 - mean], 1)
+
+
+def test_the_picture_with_most_players_may_be_done_first() -> None:
+    x, i = torch.stack([torch.zeros(3, 6, 6), torch.ones(3, 6, 6)]).double(), torch.arange(6)
+    labels = torch.stack([i[:, None] // 2 * 3 + i // 2, i[:, None] // 3 * 2 + i // 3])  # nine players, four players
+    e = one(Bright().eval(), Anchors(samples=400, batch=20, regions=labels, fill="black"), x, target=None)
+    assert members(e, 0) == () and len(members(e, 1)) == 2
