@@ -16,13 +16,15 @@ from pellucid import images, registry, views, zoo
 from pellucid.adapters import FunctionModel, Handle, TorchModel
 from pellucid.adapters.choice import adapted
 from pellucid.adapters.keras import is_keras, keras_model
+from pellucid.adapters.pipelines import is_pipeline
 from pellucid.adapters.torch.tokens import Fed
 from pellucid.api.asking import sliced, targets_of, tasks_of
 from pellucid.api.audit import audit
 from pellucid.api.budget import seconds_of, tolerating, within
-from pellucid.api.entries import explained, noted, references_of
+from pellucid.api.entries import explained, fitting, noted, references_of
 from pellucid.api.kinds import as_classifier, as_regressor
 from pellucid.api.measuring import inputs_of, measured, subjects_of
+from pellucid.api.pipelines import of_pipeline
 from pellucid.api.progress import Meter, Progress
 from pellucid.api.waves import example_of, how_many, waves_of
 from pellucid.core.cite import bibtex
@@ -38,7 +40,7 @@ from pellucid.core.target import OUTPUTS, Asked, Output, Target, width
 from pellucid.engine import run
 from pellucid.engine.rehearsal import Rehearsal
 from pellucid.ops.controls import control_maps
-from pellucid.preprocess import Preprocess, Table, Tokens, Words, is_table, is_tokenizer
+from pellucid.preprocess import Preprocess, Table, Tokens, Words, is_table, is_tokenizer, reads_texts
 
 DEFAULT = ("integrated_gradients", "grad_cam")
 FOR_TEXTS = ("integrated_gradients", "input_x_gradient")
@@ -66,11 +68,13 @@ def wrap(
 ) -> Handle:
     """A handle on your own model. The module is never changed: work happens on a private twin that shares its weights.
 
-    module      a trained torch.nn.Module, or anything that only scores can be asked of: an object with
-                `predict_proba` or `predict` (scikit-learn and those like it), or a function
+    module      a trained torch.nn.Module, a text-classification pipeline of Hugging Face, or anything that only scores
+                can be asked of: an object with `predict_proba` or `predict` (scikit-learn and those like it), or a
+                function
     preprocess  how a photo becomes a row: a `Preprocess`, or your own transform (torchvision, timm, a Hugging Face
                 processor, a function); for texts the model's tokenizer, which also says what is padding, so that it
-                can be masked; for tables a frame or array like the one it was trained on, or a `Table`; None when you
+                can be masked; `Words()` for whatever scores strings, and for a pipeline whose tokens do not matter;
+                for tables a frame or array like the one it was trained on, or a `Table`; None when you
                 pass tensors
     labels      class names in the order of the outputs; then targets can be given by name
     name        what to call the model in figures and records; its class by default
@@ -84,6 +88,8 @@ def wrap(
         raise ParameterError(f"labels={str(labels)[:60]!r}", "a list of class names, one per output")
     if is_keras(module):
         return keras_model(module, preprocess, labels, name=name, outputs=outputs, emits=emits, rows=rows)
+    if is_pipeline(module):
+        return of_pipeline(module, preprocess, labels, name=name, emits=emits, evaluate=evaluate, rows=rows)
     if isinstance(preprocess, Tokens) or is_tokenizer(preprocess):
         is_module = isinstance(module, nn.Module)  # what is none is refused below
         most = zoo.places(module) if is_module else None
@@ -136,6 +142,8 @@ def as_model(model: Handle | nn.Module | str) -> Handle:
         return load(model)
     if is_keras(model):
         return keras_model(model)
+    if is_pipeline(model):
+        return wrap(model)
     if isinstance(model, nn.Module):
         if model not in _borrowed:
             _borrowed[model] = TorchModel(model, Preprocess.identity(), borrowed=True)
@@ -263,7 +271,7 @@ def compare(
     handles = [as_model(m) for m in models]
     if not handles:
         raise InputError("no models to compare", "at least one model")
-    raw = any(isinstance(h.given(inputs), Tensor) or isinstance(h.preprocess, Tokens) for h in handles)
+    raw = any(isinstance(h.given(inputs), Tensor) or reads_texts(h.preprocess) for h in handles)
     photos = inputs if raw else images.read_many(inputs)
     names: list[str] = []
     for handle in handles:
@@ -361,6 +369,7 @@ def plan(
         one = [sliced(t, count, count + len(wave.x), wave.last) for t in tasks]
         count += len(wave.x)
         with handle.ready(wave.x) as session:
+            one = [fitting(task, session) for task in one]
             session.measure()
             references = references_of(handle)
             for i, noise in enumerate((False, True)):
@@ -387,7 +396,7 @@ def plan(
         verification=verification,
         evaluator=evaluator,
         decisions=(*decisions, *(f"{m.about.title}: {note}" for m, note in zip(chosen, said, strict=True) if note)),
-        what="text" if isinstance(handle.preprocess, Tokens) else "image",
+        what="text" if reads_texts(handle.preprocess) else "image",
     )
 
 

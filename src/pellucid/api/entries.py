@@ -41,7 +41,7 @@ def explained(handle: Handle, wave: Wave, tasks: Sequence[Task], meter: Meter | 
     """The explanations of one wave, by task and then by target."""
     start = time.perf_counter()
     with handle.ready(wave.x) as session:
-        tasks = [_fitting(task, session) for task in tasks]
+        tasks = [fitting(task, session) for task in tasks]
         counted = None if meter is None else counter(session, wave, tasks, references_of(handle), meter)
         outcome = run(session, wave.x, tasks, references_of(handle), counted)
         _finite(outcome.outputs, wave.inputs.name)
@@ -64,7 +64,7 @@ def references_of(handle: Handle) -> Callable[[Tensor], References]:
     return lambda x: References(x, handle.preprocess)
 
 
-def _fitting(task: Task, session: Ready) -> Task:
+def fitting(task: Task, session: Ready) -> Task:
     """Methods defined on probabilities explain the value itself where a model has none."""
     if task.output == "probability" and session.emits == "values" and task.method.about.output == "probability":
         return replace(task, output="logit")

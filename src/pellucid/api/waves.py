@@ -17,7 +17,7 @@ from pellucid.core.errors import InputError, NonFinite
 from pellucid.core.explanation import Inputs
 from pellucid.core.target import width
 from pellucid.engine import Task
-from pellucid.preprocess import Preprocess, Tokens
+from pellucid.preprocess import Preprocess, Tokens, reads_texts
 from pellucid.preprocess.tokens import Text
 
 WAVE = 256 * 2**20
@@ -199,7 +199,7 @@ def example_of(handle: Handle) -> Tensor:
     """A grey row of the model's own size, to look with."""
     preprocess = handle.preprocess
     if not isinstance(preprocess, Preprocess):
-        takes = "texts" if isinstance(preprocess, Tokens) else "no pictures"
+        takes = "texts" if reads_texts(preprocess) else "no pictures"
         raise InputError(f"{handle.name} takes {takes}", "an input to look with", "layers(model, input)")
     size = preprocess.size
     if size is None:

@@ -54,9 +54,9 @@ def refuse_missing(words: Sequence[str]) -> None:
 
 def given(words: Sequence[str], models: Sequence[Handle]) -> Given:
     """What the words mean to the models. Raises InputError where none of it can be read, or not by these models."""
-    from pellucid.preprocess import Tokens
+    from pellucid.preprocess import reads_texts
 
-    reads = {isinstance(model.preprocess, Tokens) for model in models}
+    reads = {reads_texts(model.preprocess) for model in models}
     if len(reads) > 1:
         raise InputError("models of pictures beside models of texts", "models that read the same inputs")
     return _texts(words, models) if True in reads else _photos(words, models[0].name)

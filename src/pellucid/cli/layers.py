@@ -42,10 +42,10 @@ def command(talk: Talk, word: str | None, named: str | None, pretrained: bool, p
     They have height and width, and stand in running order; the one that `auto` takes is marked.
     """
     import pellucid
-    from pellucid.preprocess import Tokens
+    from pellucid.preprocess import reads_texts
 
     handle = load_model(one_model(word, named), pretrained)
-    if isinstance(handle.preprocess, Tokens):
+    if reads_texts(handle.preprocess):
         raise InputError(
             f"{handle.name} reads texts, and none of its layers has height and width",
             "a model of pictures",

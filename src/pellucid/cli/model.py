@@ -22,8 +22,8 @@ FACTORY = re.compile(r"[A-Za-z_]\w*(\.\w+)*:[A-Za-z_]\w*")
 HELP = (
     f"{BUNDLED} (the default), timm:NAME, torchvision:NAME[@WEIGHTS], hf:OWNER/NAME or hf:FOLDER (classifiers of "
     "images or of texts), or package.module:factory, a "
-    "function of your own that returns a torch.nn.Module or a handle from pellucid.wrap; it is the only form that "
-    "runs code of yours."
+    "function of your own that returns a torch.nn.Module, a text-classification pipeline or a handle from "
+    "pellucid.wrap; it is the only form that runs code of yours."
 )
 
 
@@ -63,15 +63,16 @@ def _from_factory(name: str) -> Handle:
 
     from pellucid import api
     from pellucid.adapters import Handle
+    from pellucid.adapters.pipelines import is_pipeline
 
     where, _, what = name.partition(":")
     made: Any = _found(_imported(where), what)
-    if not isinstance(made, (nn.Module, Handle)) and callable(made):
+    if not isinstance(made, (nn.Module, Handle)) and callable(made) and not is_pipeline(made):
         try:
             made = made()
         except Exception as error:
             raise InputError(f"{name}() fails: {type(error).__name__}: {error}", do="-vv shows where") from error
-    if isinstance(made, nn.Module):
+    if isinstance(made, nn.Module) or is_pipeline(made):
         return api.wrap(made, name=name)
     model: Any = made
     return api.as_model(model)

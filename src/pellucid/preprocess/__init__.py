@@ -8,4 +8,20 @@ from pellucid.preprocess.table import Column, Table, is_table
 from pellucid.preprocess.tokens import Tokens, is_tokenizer
 from pellucid.preprocess.words import Words
 
-__all__ = ["INTERPOLATIONS", "Column", "Preprocess", "Table", "Tokens", "Words", "is_table", "is_tokenizer"]
+
+def reads_texts(front: object) -> bool:
+    """Whether a model's front takes texts."""
+    return isinstance(front, (Tokens, Words))
+
+
+__all__ = [
+    "INTERPOLATIONS",
+    "Column",
+    "Preprocess",
+    "Table",
+    "Tokens",
+    "Words",
+    "is_table",
+    "is_tokenizer",
+    "reads_texts",
+]

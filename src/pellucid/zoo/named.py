@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from pellucid.adapters.pipelines import EMITS, called, label_names
 from pellucid.core.errors import InputError, nearest
 from pellucid.preprocess import INTERPOLATIONS, Preprocess, Tokens
 from pellucid.zoo.labels import imagenet1k
@@ -161,10 +162,6 @@ def from_hugging_face(name: str, pretrained: bool) -> Named:
     return Named(module.eval(), preprocess, _hf_labels(module), EMITS.get(str(getattr(config, "problem_type", ""))))
 
 
-EMITS = {"multi_label_classification": "sigmoid_logits", "regression": "values"}
-"""What the outputs are, by the kinds of problem that configurations of Hugging Face name."""
-
-
 def _reads_texts(transformers: Any, config: Any, what: str) -> bool:
     """Whether a model classifies texts rather than pictures: by the class it was saved from, else by its kind."""
     saved = [str(name) for name in getattr(config, "architectures", None) or ()]
@@ -193,9 +190,7 @@ def places(module: nn.Module) -> int | None:
 
 
 def _hf_labels(module: nn.Module) -> tuple[str, ...] | None:
-    config: Any = module.config
-    names = tuple(str(config.id2label[index]) for index in sorted(config.id2label))
-    return None if all(name == f"LABEL_{index}" for index, name in enumerate(names)) else names
+    return called(label_names(module.config))
 
 
 def _made(what: str, make: Callable[[], Any]) -> Any:

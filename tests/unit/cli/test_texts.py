@@ -137,3 +137,36 @@ def test_a_hugging_face_folder(run: Run, tmp_path: Path) -> None:
     done = run("explain", f"hf:{folder}", "the film was terribly good.", "-t", "good", "-m", "lrp,generic_attention")
     assert done.exit_code == 0 and "why good" in done.stdout
     assert run("explain", f"hf:{folder}", "a great film " * 20, "-m", "gradient").stderr.count("cut to 24 of 62") == 1
+
+
+def test_a_function_of_strings_reads_texts_too(run: Run, review: Path, tmp_path: Path) -> None:
+    done = run("explain", "tests.unit.cli.tiny:counted", GREAT, review, "--json", "-o", tmp_path / "out")
+    assert done.exit_code == 0
+    found = json.loads(done.stdout)
+    assert [e["method"] for e in found["explanations"]] == ["lime", "kernel_shap"]
+    values = {t["token"]: t["value"] for t in found["explanations"][1]["texts"][0]["tokens"]}
+    assert values["great"] > 0.1 and abs(values["film"]) < 1e-6
+    refused = run("layers", "tests.unit.cli.tiny:counted")
+    assert refused.exit_code and "reads texts" in refused.stderr
+
+
+def test_a_factory_may_give_a_pipeline(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub = pytest.importorskip("transformers")
+    folder = bert(tmp_path / "bert")
+    (tmp_path / "of_mine.py").write_text(
+        "import transformers\n"
+        f"where = {str(folder)!r}\n"
+        "def made():\n"
+        "    model = transformers.AutoModelForSequenceClassification.from_pretrained(where)\n"
+        "    tokenizer = transformers.AutoTokenizer.from_pretrained(where)\n"
+        "    return transformers.pipeline('text-classification', model=model, tokenizer=tokenizer)\n"
+        "ready = made()\n"
+    )
+    assert hub
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for word in ("of_mine:made", "of_mine:ready"):
+        done = run("explain", word, GREAT, "-m", "lime", "--param", "lime.samples=16", "--json")
+        assert done.exit_code == 0
+        assert json.loads(done.stdout)["explanations"][0]["texts"][0]["text"] == GREAT

@@ -81,3 +81,14 @@ def stops():
 def reader():
     """A model of texts."""
     return pellucid.wrap(encoder(), Splitter(), ("bad", "so so", "good"), name="reader")
+
+
+def counted():
+    """A function of a list of strings: how much is said for and against."""
+    score = {"great": 2.0, "good": 1.0, "bad": -1.0}
+
+    def moods(texts: list[str]) -> list[list[float]]:
+        sums = [sum(score.get(word, 0.0) for word in text.lower().split()) for text in texts]
+        return [[-one, one] for one in sums]
+
+    return pellucid.wrap(moods, pellucid.Words(), ["against", "for"], name="moods")
