@@ -186,6 +186,9 @@ class FunctionSession:
     def whole(self, rows: Rows, lane: Lane) -> int:
         return rows.count
 
+    def expect(self, lane: Lane, rows: Rows, many: int) -> None:
+        """There is one way to run it."""
+
     def run(self, rows: Rows, lane: Lane) -> Answer:
         if lane.backward or lane.sites or lane.where != PLAIN:
             raise UnsupportedModel(f"{self.model.name} can only be asked for scores", "a torch model")

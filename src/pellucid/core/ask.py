@@ -488,6 +488,10 @@ class Session(Protocol):
         """Whether the model runs in double precision too, and gives the same; where not, the decisions say why."""
         ...
 
+    def expect(self, lane: Lane, rows: Rows, many: int) -> None:
+        """Told before the first of many rows of a lane is run; rows: those of the first run."""
+        ...
+
     def run(self, rows: Rows, lane: Lane) -> Answer:
         """Evaluate. Raises torch.OutOfMemoryError when the rows do not fit."""
         ...

@@ -247,7 +247,11 @@ class _Run:
     def _share(self, share: Share) -> None:
         rows = min(self.session.rows(share.lane, share.graded), self.limit.get(share.lane, 1 << 30))
         self.shared.append((share, rows))
-        for chunk in chunks(share.groups, rows):
+        many = sum(group.points.count * len(group.points.like) for group in share.groups)
+        for place, chunk in enumerate(chunks(share.groups, rows)):
+            if place == 0:
+                count = sum(block.count for block in chunk)
+                self.session.expect(share.lane, self._rows(share, chunk, count), many)
             self._chunk(share, chunk)
 
     def _chunk(self, share: Share, chunk: list[Block]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from pellucid.adapters.torch.budget import Budget
+from pellucid.adapters.torch.faster import Faster
 from pellucid.adapters.torch.watch import Facts
 from pellucid.core.ask import Variant
 from pellucid.core.site import Attention, Site
@@ -53,6 +54,10 @@ class Ready:
     """Why it does not run in double precision, "" where it does; None while nobody has asked."""
     ids: Tensor | None = None
     """A row of token ids to look with: models may refuse one that is nothing but padding."""
+    faster: Faster | None = None
+    """The model in another, faster engine, for scores alone."""
+    slower: str | None = None
+    """Why there is none; None while nobody has tried."""
     met: Met | None = None
     """What the last single reference row met."""
     unlike: set[Any] = field(default_factory=set)

@@ -18,8 +18,10 @@ from pellucid.adapters.torch.attend import attentions
 from pellucid.adapters.torch.backward import answered
 from pellucid.adapters.torch.beside import starts
 from pellucid.adapters.torch.double import as_asked, undoubled
+from pellucid.adapters.torch.faster import LEAST, Faster, faster, installed
 from pellucid.adapters.torch.outputs import Selector
 from pellucid.adapters.torch.outputs import scores as raw_scores
+from pellucid.adapters.torch.prepare import TOLERANCE, disagreement
 from pellucid.adapters.torch.ready import Met, Ready
 from pellucid.adapters.torch.sites import Sites
 from pellucid.adapters.torch.tails import may_tail, parted, scored
@@ -68,6 +70,7 @@ class TorchSession:
         self.emits, self.outputs = ready.facts.emits, ready.facts.outputs
         self.verification, self._decisions = verification, list(decisions)
         self.sites = Sites(ready.facts, ready.image, original, self._attended)
+        self.fast: Faster | None = None
 
     # -- sites -----------------------------------------------------------------------------------------------
 
@@ -197,6 +200,27 @@ class TorchSession:
 
     # -- evaluation ------------------------------------------------------------------------------------------
 
+    def expect(self, lane: Lane, rows: Rows, many: int) -> None:
+        """Told before many rows of a lane: scores alone may be worth a faster twin, seen to agree on these rows."""
+        ready, facts = self.ready, self.ready.facts
+        scores_alone = lane == Lane(PLAIN, False) and many >= LEAST and self.evaluate == "auto"
+        device, dtype = ready.budget.device.type, ready.budget.dtype
+        simple = device == "cpu" and dtype == torch.float32 and facts.entrance is None and not facts.draws
+        if not scores_alone or not simple or facts.convolutions < 3 or not installed():
+            self.fast = None
+            return
+        x = rows.build()[:2].clone()
+        with torch.no_grad():
+            expected = self._forward(self._net(lane), x.clone(), Tape(self.sites, lane, rows, None))
+        self.verification += 2 * len(x)
+        if ready.faster is None and ready.slower is None:
+            ready.faster, ready.slower = faster(ready.twin, self.select, facts.head, x, expected)
+        agrees = ready.faster is not None and disagreement(ready.faster(x), expected) <= TOLERANCE[dtype]
+        self.fast = ready.faster if agrees else None
+        self._decisions.append(
+            self.fast.says if self.fast else ready.slower or "no faster twin: it differs on these rows"
+        )
+
     def run(self, rows: Rows, lane: Lane) -> Answer:
         net = self._net(lane)
         where = lane.where
@@ -206,6 +230,10 @@ class TorchSession:
                 out = scored(rows, lane, self.sites, self._scored, self.outputs)
                 explained = rows.objective(out, {})
             return Answer(out.clone(), explained.clone(), whole=whole)
+        if self.fast is not None and lane == Lane(PLAIN, False):
+            with torch.no_grad():
+                out = self.fast(rows.build())
+                return Answer(out, rows.objective(out, {}))
         if not lane.backward:
             with torch.inference_mode():
                 tape = Tape(self.sites, lane, rows, None)
