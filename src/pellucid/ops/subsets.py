@@ -10,9 +10,39 @@ from torch import Tensor
 
 from pellucid.core.ask import Ask, Query
 from pellucid.core.fold import Stack
-from pellucid.core.points import generator
-from pellucid.ops.boards import Coalitions
-from pellucid.ops.places import labels_of, shape, sums
+from pellucid.core.points import Points, generator
+from pellucid.ops.places import labels_of, shape, spread, sums
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parts(Points):
+    """Rows of which some parts are shown: m ⊙ x + (1 − m) ⊙ fill, over all channels of a place.
+
+    x: [batch, ...]; shown: [batch or 1, samples, parts], bool, or the share at which parts are shown; labels: number of
+    every place's part, int64 [batch, *places]; fill: [batch or 1, ...], in the units of x.
+    """
+
+    x: Tensor
+    shown: Tensor
+    labels: Tensor
+    fill: Tensor
+
+    @property
+    def count(self) -> int:
+        return self.shown.shape[1]
+
+    @property
+    def like(self) -> Tensor:
+        return self.x
+
+    def rows(self, k0: int, k1: int, b0: int, b1: int) -> Tensor:
+        x, labels = self.x[b0:b1], self.labels[b0:b1]
+        fill = self.fill if len(self.fill) == 1 else self.fill[b0:b1]
+        shown = (self.shown if len(self.shown) == 1 else self.shown[b0:b1])[:, k0:k1].to(x.device)
+        each = shown.expand(len(x), -1, -1)
+        mask = spread(torch.stack([one[:, where] for one, where in zip(each, labels, strict=True)], 1), x)
+        made = torch.where(mask, x, fill) if mask.dtype == torch.bool else torch.lerp(fill, x, mask.to(x.dtype))
+        return made.flatten(0, 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +76,7 @@ class Subsets:
     def scores(self, q: Query, fill: Tensor) -> Ask[Tensor]:
         """The question for the scores without every subset, [target, samples, batch]."""
         labels = self.labels.view(len(q.x), *shape(q.x)).to(q.x.device)
-        return q.score(Coalitions(q.x, ~self.hidden, labels, fill[None]), Stack())
+        return q.score(Parts(q.x, ~self.hidden, labels, fill), Stack())
 
     def totals(self, values: Tensor) -> Tensor:
         """Σ of a map over every subset; values: float64 [batch, *places]; gives [batch, samples]."""
