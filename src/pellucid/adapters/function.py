@@ -151,6 +151,10 @@ class FunctionSession:
         return ()
 
     @property
+    def weighted(self) -> tuple[str, ...]:
+        return ()
+
+    @property
     def doubles(self) -> bool:
         return False
 

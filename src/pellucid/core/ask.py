@@ -66,11 +66,13 @@ class Edit:
 class Variant:
     """The same model with other weights: `change({name: tensor}) -> {name: tensor}` gives those that differ.
 
-    Equal when the names are equal; name must hold everything that change depends on.
+    Equal when the names are equal; name must hold everything that change depends on. `shift` makes it the same model
+    in other units: it takes rows to which this number was added, and subtracts it first.
     """
 
     name: Hashable
     change: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = field(compare=False)
+    shift: float = 0.0
 
 
 def _doubled(weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -184,6 +186,9 @@ class Inside(Protocol):
     @property
     def doubles(self) -> bool: ...
 
+    @property
+    def weighted(self) -> tuple[str, ...]: ...
+
 
 class Query:
     """What a method sees: the clean rows, and questions to ask about them.
@@ -218,6 +223,11 @@ class Query:
     def front(self) -> Pixels:
         """How somebody's inputs become the rows of the model asked."""
         return self.references.pixels
+
+    @property
+    def weighted(self) -> tuple[str, ...]:
+        """Names of the modules that hold weights of their own, in the order in which they finish first."""
+        return () if self._inside is None else self._inside.weighted
 
     @property
     def doubles(self) -> bool:
@@ -270,9 +280,20 @@ class Query:
         """
         return Ask(What.SITE, points or self.at, fold or Only(), where, as_site(at), of=of)
 
-    def explain(self, method: Method, points: Points, fold: Fold) -> Ask[Any]:
-        """Another method's values at other points, with the targets of the clean rows: [target, batch, ...]."""
-        return Ask(What.EXPLAIN, points, fold, PLAIN, None, method)
+    def explain(
+        self,
+        method: Method,
+        points: Points,
+        fold: Fold,
+        where: Where = PLAIN,
+        of: Callable[[Pick], Pick] | None = None,
+    ) -> Ask[Any]:
+        """Another method's values at other points, with the targets of the clean rows: [target, batch, ...].
+
+        where  may hold a variant, and nothing else: all that the method asks is asked of it
+        of     makes another number of each target, as for `grad`
+        """
+        return Ask(What.EXPLAIN, points, fold, where, None, method, of)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -481,6 +502,11 @@ class Session(Protocol):
     @property
     def attentions(self) -> tuple[Attention, ...]:
         """The attentions of the model in execution order."""
+        ...
+
+    @property
+    def weighted(self) -> tuple[str, ...]:
+        """Names of the modules that hold weights of their own, in the order in which they finish first."""
         ...
 
     @property

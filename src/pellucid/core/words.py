@@ -118,4 +118,6 @@ WORDS: dict[str, Word] = {
     "beam_size": Word("how many sets are grown further"),
     "most": Word("players of an anchor, at most; nothing for no limit"),
     "batch": Word("draws in one question; what is drawn next depends on the answers", "draws"),
+    "likeness": Word("how alike maps are: `spearman`, `abs_spearman` of magnitudes, or `ssim` of the places"),
+    "bins": Word("of a histogram between the ends of a map", "bins"),
 }

@@ -8,9 +8,11 @@ from typing import Any
 
 from torch import Tensor
 
-from pellucid.core.ask import Ask, Attribution
+from pellucid.core.ask import Ask, Attribution, Pixels, Session, Variant, Where
+from pellucid.core.errors import PellucidError
 from pellucid.core.fold import Tally
 from pellucid.core.points import Points
+from pellucid.core.site import Attention, Site
 from pellucid.core.target import Pick
 
 
@@ -42,15 +44,15 @@ class Nested:
         return Explained(self.tally.result(), self.like)
 
 
-def at_equal_points(
-    nested: Sequence[tuple[Ask[Any], int, int]],
-) -> list[tuple[Points, list[tuple[Ask[Any], int, int]]]]:
-    """Questions for explanations, those at equal points together."""
-    found: list[tuple[Points, list[tuple[Ask[Any], int, int]]]] = []
+def at_equal_points(nested: Sequence[tuple[Ask[Any], int, int]]) -> list[list[tuple[Ask[Any], int, int]]]:
+    """Questions for explanations, those at equal points of the same variant of the model together."""
+    found: list[list[tuple[Ask[Any], int, int]]] = []
     for one in nested:
-        there = next((members for points, members in found if points == one[0].points), None)
+        ask = one[0]
+        alike = (them for them in found if them[0][0].where == ask.where and them[0][0].points == ask.points)
+        there = next(alike, None)
         if there is None:
-            found.append((one[0].points, [one]))
+            found.append([one])
         else:
             there.append(one)
     return found
@@ -63,6 +65,63 @@ def placed(lone: list[Nested], new: Nested) -> int:
             return i
     lone.append(new)
     return len(lone) - 1
+
+
+def varied(where: Where, variant: Variant | None) -> Where:
+    """Where a question is answered that is asked of a variant. Raises PellucidError for a second variant."""
+    if variant is None or where.variant == variant:
+        return where
+    if where.variant is not None:
+        raise PellucidError(
+            f"a question for {where.variant.name} inside one for {variant.name}",
+            "one variant of the model at a time",
+            "precision='model', where the method has that",
+        )
+    return replace(where, variant=variant)
+
+
+def only_variant(ask: Ask[Any]) -> Variant | None:
+    """The variant that another method's explanation is asked of. Raises PellucidError where more is wanted."""
+    if ask.where != Where(variant=ask.where.variant):
+        raise PellucidError("an explanation under a rule or an edit", "a variant of the model, or nothing")
+    return ask.where.variant
+
+
+@dataclass(frozen=True, slots=True)
+class Single:
+    """The inside of a variant, which has no double of its own."""
+
+    inside: Session
+
+    @property
+    def doubles(self) -> bool:
+        return False
+
+    @property
+    def layers(self) -> tuple[Site, ...]:
+        return self.inside.layers
+
+    @property
+    def attentions(self) -> tuple[Attention, ...]:
+        return self.inside.attentions
+
+    @property
+    def weighted(self) -> tuple[str, ...]:
+        return self.inside.weighted
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The link between pixels and rows of a model in other units: `shift` more than they were."""
+
+    pixels: Pixels
+    shift: float
+
+    def to_rows(self, pixels: Tensor) -> Tensor:
+        return self.pixels.to_rows(pixels) + self.shift
+
+    def to_pixels(self, rows: Tensor) -> Tensor:
+        return self.pixels.to_pixels(rows - self.shift)
 
 
 def moved_to(pick: Pick, numbers: Tensor) -> Pick:

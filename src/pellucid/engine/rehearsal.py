@@ -55,6 +55,10 @@ class Rehearsal:
         return self.session.attentions
 
     @property
+    def weighted(self) -> tuple[str, ...]:
+        return self.session.weighted
+
+    @property
     def doubles(self) -> bool:
         """Taken for granted: to find out, the model would have to run."""
         return True

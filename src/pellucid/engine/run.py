@@ -19,6 +19,7 @@ from pellucid.core.ask import (
     References,
     Rows,
     Session,
+    Variant,
     What,
     Where,
 )
@@ -26,12 +27,23 @@ from pellucid.core.errors import OutOfMemory, PellucidError
 from pellucid.core.explanation import Passes
 from pellucid.core.fold import Tally
 from pellucid.core.method import Method
-from pellucid.core.points import Points, Same
+from pellucid.core.points import Same
 from pellucid.core.site import Site
 from pellucid.core.target import Output, Pick, Target, Unit, check_unit, follows_outputs, part, resolve
 from pellucid.engine.fuse import Block, Group, Share, Taker, chunks, merge, ride, shares
-from pellucid.engine.nested import Explained, Nested, at_equal_points, moved_to, placed
+from pellucid.engine.nested import (
+    Explained,
+    Moved,
+    Nested,
+    Single,
+    at_equal_points,
+    moved_to,
+    only_variant,
+    placed,
+    varied,
+)
 from pellucid.engine.pool import pooled
+from pellucid.ops.reference import References as Given
 
 Progress = Callable[[int], None]
 """Called with the number of rows just evaluated."""
@@ -98,8 +110,9 @@ class _Run:
         references: Callable[[Tensor], References],
         progress: Progress | None,
         clean: Tensor | None = None,
+        variant: Variant | None = None,
     ) -> None:
-        self.session, self.references, self.progress = session, references, progress
+        self.session, self.references, self.progress, self.variant = session, references, progress, variant
         self.x, self.clean = (session.enter(x), x) if clean is None else (x, clean)
         self.passes = {"rounds": 0, "forward": 0, "backward": 0, "calls": 0, "retried": 0, "tails": 0}
         self.shared: list[tuple[Share, int]] = []
@@ -151,7 +164,8 @@ class _Run:
     # -- rounds ----------------------------------------------------------------------------------------------
 
     def finish(self, tasks: Sequence[Task], picks: list[tuple[Pick, ...]], anchored: bool = True) -> Outcome:
-        query = Query(self.x, self.references(self.x), self.session, self.clean)
+        inside = self.session if self.variant is None else Single(self.session)
+        query = Query(self.x, self.references(self.x), inside, self.clean)
         running: dict[int, Coroutine[Any, Any, Attribution]] = {
             i: task.method.explain(query) for i, task in enumerate(tasks)
         }
@@ -216,8 +230,8 @@ class _Run:
         }
         for (i, place), part in parts.items():
             replies[i][place] = replies[i][place][:, part]
-        for points, members in at_equal_points(nested):
-            answers = self._explained(points, [(ask, picks[i]) for ask, i, _ in members])
+        for members in at_equal_points(nested):
+            answers = self._explained(members[0][0], [(ask, self._of(ask, picks[i])) for ask, i, _ in members])
             for (_, i, place), answer in zip(members, answers, strict=True):
                 replies[i][place] = answer
         return {i: tuple(mine) for i, mine in replies.items()}
@@ -232,7 +246,7 @@ class _Run:
         return self.others[key]
 
     def _resolved(self, where: Where) -> Where:
-        find = self.session.site
+        find, where = self.session.site, varied(where, self.variant)
         if where.edit is not None:
             source = None if where.edit.source is None else find(where.edit.source)
             where = replace(where, edit=replace(where.edit, site=find(where.edit.site), source=source))
@@ -374,18 +388,19 @@ class _Run:
 
     # -- nested explanations ---------------------------------------------------------------------------------
 
-    def _explained(self, points: Points, asked: Sequence[tuple[Ask[Any], tuple[Pick, ...]]]) -> list[Explained]:
-        """Other methods at the same points, a few rows at a time, for the targets of the clean rows.
+    def _explained(self, like: Ask[Any], asked: Sequence[tuple[Ask[Any], tuple[Pick, ...]]]) -> list[Explained]:
+        """Other methods at the points of one question, a few rows at a time, for the targets of the clean rows.
 
         They share their passes, and questions that are the same their answer.
         """
+        points, variant = like.points, varied(Where(only_variant(like)), self.variant).variant
         lone: list[Nested] = []
         which = [placed(lone, Nested(ask, picks, points)) for ask, picks in asked]
         rows = self.session.rows(Lane(PLAIN, True), max(len(one.picks) for one in lone))
         for n, block in enumerate(b for chunk in chunks([Group(points, PLAIN)], rows) for b in chunk):
             x = points.rows(block.k0, block.k1, block.b0, block.b1)
             numbers = self.index[block.b0 : block.b1].repeat(block.k1 - block.k0)
-            child = _Run(self.session, x, self.references, self.progress, self._beneath(x, numbers))
+            child = _Run(self.session, x, self._under(variant), self.progress, self._beneath(x, numbers), variant)
             moved = {id(one.picks): tuple(moved_to(p, numbers) for p in one.picks) for one in lone}
             tasks = [Task(one.method, (), "logit") for one in lone]
             outcome = child.finish(tasks, [moved[id(one.picks)] for one in lone], anchored=False)
@@ -399,6 +414,12 @@ class _Run:
             for name in self.passes:
                 self.passes[name] += child.passes[name]
         return [lone[i].reply() for i in which]
+
+    def _under(self, variant: Variant | None) -> Callable[[Tensor], References]:
+        """Reference inputs in the units of a variant."""
+        if variant is None or variant is self.variant or not variant.shift:
+            return self.references
+        return lambda x: Given(x, Moved(self.references(x).pixels, variant.shift))
 
     def _beneath(self, x: Tensor, numbers: Tensor) -> Tensor:
         """The rows as the model takes them, below points of another method: the points themselves, or their ids."""

@@ -22,6 +22,8 @@ from pellucid.metrics.flipping import IROF as IROF
 from pellucid.metrics.flipping import PixelFlipping as PixelFlipping
 from pellucid.metrics.flipping import RegionPerturbation as RegionPerturbation
 from pellucid.metrics.infidelity import Infidelity as Infidelity
+from pellucid.metrics.invariance import InputInvariance as InputInvariance
+from pellucid.metrics.invariance import NonSensitivity as NonSensitivity
 from pellucid.metrics.localisation import IOU as IOU
 from pellucid.metrics.localisation import AttributionLocalisation as AttributionLocalisation
 from pellucid.metrics.localisation import LocalisationAUC as LocalisationAUC
@@ -30,6 +32,9 @@ from pellucid.metrics.localisation import RelevanceMass as RelevanceMass
 from pellucid.metrics.localisation import RelevanceRank as RelevanceRank
 from pellucid.metrics.localisation import TopKIntersection as TopKIntersection
 from pellucid.metrics.monotonicity import Monotonicity as Monotonicity
+from pellucid.metrics.randomisation import EfficientRandomisation as EfficientRandomisation
+from pellucid.metrics.randomisation import ParameterRandomisation as ParameterRandomisation
+from pellucid.metrics.randomisation import RandomLogit as RandomLogit
 from pellucid.metrics.road import ROAD as ROAD
 from pellucid.metrics.robustness import AvgSensitivity as AvgSensitivity
 from pellucid.metrics.robustness import LocalLipschitz as LocalLipschitz

@@ -62,3 +62,11 @@ class Ready:
     """What the last single reference row met."""
     unlike: set[Any] = field(default_factory=set)
     """(module, rule) where one reference row cannot stand for several."""
+
+    def forget(self, variant: Variant) -> None:
+        """Drop a variant, and all that is known of its module."""
+        gone = self.variants.pop(variant)
+        self.unlike = {key for key in self.unlike if key[0] is not gone}
+        for known in (self.audits, self.laid):
+            for key in [key for key in known if key[0] is gone]:
+                del known[key]

@@ -27,7 +27,7 @@ from pellucid.adapters.torch.sites import Sites
 from pellucid.adapters.torch.tails import may_tail, parted, scored
 from pellucid.adapters.torch.tape import Tape, touched
 from pellucid.adapters.torch.tokens import entering
-from pellucid.adapters.torch.twin import varied
+from pellucid.adapters.torch.twin import varied, weighted
 from pellucid.adapters.torch.watch import Headless
 from pellucid.core.ask import DOUBLE, PLAIN, Answer, Lane, Rows, Variant
 from pellucid.core.errors import RuleError, UnsupportedModel
@@ -44,6 +44,9 @@ KEPT = 256 * 2**20
 """Bytes of what a reference row meets, up to which it is kept between calls."""
 MOST = 32
 """Sets of rules of which something is remembered."""
+
+MOST_VARIANTS = 4
+"""Copies with other weights that are kept, double precision aside."""
 
 SLOWER = 4.6
 """Times longer that double precision takes, measured on a CPU with a convolutional net."""
@@ -90,6 +93,10 @@ class TorchSession:
     @property
     def layers(self) -> tuple[Site, ...]:
         return tuple(site for site, _ in self.sites.candidates())
+
+    @property
+    def weighted(self) -> tuple[str, ...]:
+        return weighted(self.ready.twin, self.ready.facts.order)
 
     @property
     def attentions(self) -> tuple[Attention, ...]:
@@ -442,6 +449,11 @@ class TorchSession:
     def _variant(self, variant: Variant) -> nn.Module:
         variants = self.ready.variants
         if variant not in variants:
+            if variant.shift and self.ready.facts.entrance is not None:
+                raise UnsupportedModel(f"{self.card.name} takes token ids, to which nothing can be added", "numbers")
+            others = [one for one in variants if one != DOUBLE]
+            if len(others) >= MOST_VARIANTS:
+                self.ready.forget(others[0])
             variants[variant] = varied(self.ready.twin, variant, self.card.name)
         return variants[variant]
 

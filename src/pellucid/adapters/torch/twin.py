@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -175,7 +176,26 @@ def varied(twin: nn.Module, variant: Variant, name: str) -> nn.Module:
             module._parameters[last] = nn.Parameter(value.detach(), requires_grad=False)
         else:
             module._buffers[last] = value.detach()
+    if variant.shift:
+        net.register_forward_pre_hook(lambda _, given: (given[0] - variant.shift, *given[1:]))
     return net
+
+
+def weighted(twin: nn.Module, order: Sequence[tuple[str, int]]) -> tuple[str, ...]:
+    """Names of the modules with weights of their own, in the order in which they finish first.
+
+    order: every call of every layer, (name, call), as they finish. Weights of a module with others inside are taken to
+    be used before those; modules that nobody calls stand beside the one that holds them.
+    """
+    at: dict[str, int] = {}
+    for i, (name, _) in enumerate(order):
+        at.setdefault(name, i)
+    first: dict[str, int] = {}
+    for name, module in twin.named_modules():  # those inside come after those around them
+        calls = [at[inner] for inner, _ in module.named_modules(prefix=name) if inner in at]
+        first[name] = min(calls, default=first.get(name.rpartition(".")[0], 0))
+    own = [name for name, module in twin.named_modules() if module._parameters]
+    return tuple(sorted(own, key=lambda name: first[name]))
 
 
 def scripted(module: nn.Module) -> list[str]:
