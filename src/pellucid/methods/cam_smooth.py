@@ -40,7 +40,7 @@ class SmoothGradCAMPlusPlus:
     async def explain(self, q: Query) -> Attribution:
         noisy, layers = Around(q.x, q.std(self.spread), self.samples, self.seed), each(self.at)
         clean = [q.site(layer) for layer in layers]
-        rough = [q.site(layer, noisy, Powers()) for layer in layers]  # pyright: ignore[reportArgumentType]
+        rough = [q.site(layer, noisy, Powers()) for layer in layers]
         answers = await together(*clean, *rough)
         maps: list[Any] = []
         for layer, (act, _), (_, means) in zip(layers, answers, answers[len(layers) :], strict=False):

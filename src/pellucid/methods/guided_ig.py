@@ -57,7 +57,7 @@ class GuidedIG:
             further = advance(done, slope, way.abs(), step / self.steps, self.fraction, self.max_dist)
             here, moved, done = slope, (further - done) * way, further
             if step < self.steps:
-                slope = await q.grad(_Paths(b + done * way), _Own())  # pyright: ignore[reportArgumentType]
+                slope = await q.grad(_Paths(b + done * way), _Own())
             elif last:
                 slope = last[0]
             values = values + moved * ((here + slope) / 2 if last else here)

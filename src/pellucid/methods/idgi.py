@@ -42,8 +42,8 @@ class IDGI:
         points, steps = Along(q.baseline(self.baseline), q.x, t), _Steps()
         # The scores are asked first: of every block of points they arrive before the gradients that need them.
         scores, (earlier, share), top = await together(
-            q.score(points, _Scores(steps)),  # pyright: ignore[reportArgumentType]
-            q.grad(points, _Gradients(steps)),  # pyright: ignore[reportArgumentType]
+            q.score(points, _Scores(steps)),
+            q.grad(points, _Gradients(steps)),
             q.score(),
         )
         values = earlier + share * _over(top - scores[:, -1], share)

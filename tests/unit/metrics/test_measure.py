@@ -241,3 +241,27 @@ def test_controls_are_measured_beside() -> None:
     assert set(unmade.reasons) == {"not defined for a map that no method made"}
     again = api.measure(api.wrap(Corner()), e[2:], ["deletion"], inputs=x[2:], controls=True)
     assert len(again) == 4
+
+
+def test_waves_are_joined(model: tiny.Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inputs that do not fit at once: the same values, masks and methods going with their rows."""
+    from pellucid.api import waves
+
+    handle, masks = api.wrap(model.module), random(3, 8, 8) < 0.4
+    names = ["deletion", "relevance_mass", "avg_sensitivity", "rank_agreement"]
+    them = api.explain(handle, model.x, ["gradient", "input_x_gradient"])
+    whole = api.measure(handle, them, names, inputs=model.x, masks=masks)
+    monkeypatch.setattr(waves, "WAVE", 1)
+    parts = api.measure(handle, them, names, inputs=model.x, masks=masks)
+    for a, b in zip(whole, parts, strict=True):
+        close(b.values, a.values)
+        assert (a.images, a.judged, a.reasons) == (b.images, b.judged, b.reasons)
+        assert (a.std_error is None) == (b.std_error is None) and a.extras.keys() == b.extras.keys()
+
+
+def test_progress_ends_at_the_end(model: tiny.Tiny) -> None:
+    handle = api.wrap(model.module)
+    e = api.explain(handle, model.x, ["gradient"])
+    seen: list[tuple[int, int]] = []
+    got = api.measure(handle, e, ["deletion", "max_sensitivity"], inputs=model.x, progress=lambda *at: seen.append(at))
+    assert seen[-1] == (got[0].passes.forward,) * 2 and len(seen) == got[0].passes.calls
