@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pellucid.api import wrap as wrap
     from pellucid.api.counterfactuals import counterfactual as counterfactual
     from pellucid.api.permutation import feature_permutation as feature_permutation
+    from pellucid.api.sanity import sanity as sanity
     from pellucid.api.studies import surrogate as surrogate
     from pellucid.core.explanation import Explanation as Explanation
     from pellucid.core.explanation import Explanations as Explanations
@@ -128,6 +129,7 @@ _HOMES = {
     ),
     "pellucid.api.counterfactuals": ("counterfactual",),
     "pellucid.api.permutation": ("feature_permutation",),
+    "pellucid.api.sanity": ("sanity",),
     "pellucid.api.studies": ("surrogate",),
     "pellucid.core.explanation": ("Explanation", "Explanations", "Kind"),
     "pellucid.core.measurements": ("Measurement", "Measurements"),
