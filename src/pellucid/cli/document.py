@@ -1,4 +1,4 @@
-"""Explanations as one JSON document: everything but the numbers of the maps; those of tokens are few, and in it."""
+"""Explanations as one JSON document: all but the numbers of maps; those of tokens and columns are few, and in it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pellucid.core.explanation import TOKEN, Check, Explanation
-from pellucid.views.words import describe, is_text, per_token
+from pellucid.core.players import players_of
+from pellucid.views.words import describe, is_row, noun_of, per_token
 
 SCHEMA = 1
 
@@ -69,8 +70,8 @@ def _entry(e: Explanation) -> dict[str, Any]:
 
 
 def _name(e: Explanation) -> str:
-    """`image`, or `text`."""
-    return "text" if is_text(e) else "image"
+    """`image`, `text` or `row`."""
+    return noun_of(e).replace("photo", "image")
 
 
 def _row(row: Explanation) -> dict[str, Any]:
@@ -78,6 +79,7 @@ def _row(row: Explanation) -> dict[str, Any]:
     return {
         _name(row): row.inputs.name[0],
         **({"tokens": _tokens(row)} if TOKEN in row.dims else {}),
+        **({"columns": _columns(row)} if is_row(row) else {}),
         "target": {"index": t.index[0], "name": t.name[0], "score": t.score[0]},
         "checks": [_check(c) for c in row.checks],
         "summary": describe(row),
@@ -88,6 +90,14 @@ def _tokens(row: Explanation) -> list[dict[str, Any]]:
     """Every token with its number."""
     names, values = per_token(row)
     return [{"token": name, "value": value} for name, value in zip(names, values.tolist(), strict=False)]
+
+
+def _columns(row: Explanation) -> list[dict[str, Any]]:
+    """Every column with its value and its number."""
+    return [
+        {"column": p.name, "cell": p.value, "says": p.says, "value": p.weight, "std_error": p.std_error}
+        for p in players_of(row)
+    ]
 
 
 def _check(c: Check) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pellucid.core.explanation import TOKEN, Explanation
+from pellucid.views.columns import columns
 from pellucid.views.drawing import Ends, draw, look_of
 from pellucid.views.figure import Anchor, Box, Mark, Photo, Text, bottom
 from pellucid.views.grid import Cell
@@ -17,7 +18,7 @@ from pellucid.views.look import Look
 from pellucid.views.palette import Palette
 from pellucid.views.picture import Picture
 from pellucid.views.tokens import tokens
-from pellucid.views.words import checked, number, plain
+from pellucid.views.words import checked, is_row, number, plain
 
 INK, QUIET, LINE, TRACK = "#1c2127", "#626c77", "#dfe3e8", "#eceff2"
 BAR, BAR_EXPLAINED = "#b4bec9", "#2f5f8f"
@@ -26,6 +27,8 @@ AMBER, AMBER_GROUND = "#7a4a00", "#fff3dd"
 
 TITLE, SMALL = 13.0, 11.5
 DENSITY = 2
+CELLS = 16
+"""Columns of a row that are listed beside its explanations."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +50,8 @@ def photo_marks(row: Explanation, x: float, y: float, style: Style, explained: f
     picture = row.inputs.picture
     if row.inputs.tokens:
         marks = text_marks(row.inputs.name[0], x, y, style)
+    elif row.inputs.cells:
+        marks += row_marks(row, x, y + 20, style)
     elif picture is None:
         side = style.size
         middle = y + 20 + side / 2 + 4
@@ -62,6 +67,24 @@ def text_marks(text: str, x: float, y: float, style: Style) -> list[Mark]:
     """A text that was explained, in lines."""
     lines = wrap(text, style.size, TITLE)
     return [Text(x=x, y=y + 11 + 18 * i, text=line, size=TITLE, colour=INK) for i, line in enumerate(lines)]
+
+
+def row_marks(row: Explanation, x: float, y: float, style: Style) -> list[Mark]:
+    """The columns of a row with their values."""
+    listed = list(zip(row.inputs.features, row.inputs.cells[0], strict=True))
+    shown = listed if len(listed) <= CELLS else listed[: CELLS - 1]
+    marks: list[Mark] = []
+    for name, value in shown:
+        said = fit(value, 0.5 * style.size, SMALL)
+        label = fit(name, style.size - width(said, SMALL) - 10, SMALL)
+        marks.append(Text(x=x, y=y + 12, text=label, size=SMALL, colour=QUIET))
+        marks.append(Text(x=x + style.size, y=y + 12, text=said, size=SMALL, colour=INK, anchor="r"))
+        marks.append(Box(x=x, y=y + 18, width=style.size, height=1, colour=TRACK))
+        y += 20
+    if len(shown) < len(listed):
+        more = f"… {len(listed) - len(shown)} more columns"
+        marks.append(Text(x=x, y=y + 12, text=more, size=SMALL, colour=QUIET))
+    return marks
 
 
 def prediction_marks(
@@ -97,10 +120,12 @@ def cell_marks(
     if cell.detail:
         marks.append(Text(x=x, y=y + 27, text=fit(cell.detail, style.size, SMALL), size=SMALL, colour=QUIET))
         y += 16
-    here, drawn, w, end = (_text if TOKEN in row.dims else _map)(row, x, y + 20, style, look, scale)
+    shown = _text if TOKEN in row.dims else _bars if is_row(row) else _map
+    here, drawn, w, end = shown(row, x, y + 20, style, look, scale)
     marks += here
     bar = w if w > 0.6 * style.size else style.size
-    marks += bar_marks(drawn.palette, look_of(row, look), drawn.scale, x, end + 8, bar)
+    if not is_row(row):  # whose bars carry their numbers
+        marks += bar_marks(drawn.palette, look_of(row, look), drawn.scale, x, end + 8, bar)
     for text, red in chips_of(row, drawn.note):
         marks += chip(text, red, x, bottom(marks) + 8, style.size)
     if not predictions:
@@ -126,6 +151,15 @@ def _text(
     text = tokens(row, look, scale=scale)[0]
     marks = text.marks(x, y, style.size)
     return marks, text.drawn, style.size, bottom(marks)
+
+
+def _bars(
+    row: Explanation, x: float, y: float, style: Style, look: Look | str | None, scale: Ends | None
+) -> tuple[list[Mark], Picture, float, float]:
+    """The columns as bars, what was drawn, how wide it is, and where it ends."""
+    bars = columns(row, look, scale=scale)[0]
+    marks = bars.marks(x, y, style.size)
+    return marks, bars.drawn, style.size, bottom(marks)
 
 
 def bar_marks(colours: Palette, look: Look, ends: Ends, x: float, y: float, w: float) -> list[Mark]:

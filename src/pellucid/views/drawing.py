@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pellucid.core.errors import InputError
 from pellucid.core.explanation import CHANNEL, HEIGHT, TOKEN, WIDTH, Explanation
+from pellucid.core.players import FEATURE
 from pellucid.views.heat import Clip, Colour, Overlay, Reduce, Resize, Scale
 from pellucid.views.look import Look, look_for
 from pellucid.views.palette import palette
@@ -57,13 +58,13 @@ def shared_scale(explanations: Iterable[Explanation], look: Look | str | None = 
 def look_of(row: Explanation, look: Look | str | None = None) -> Look:
     """The look that a row is drawn with: the one given, the preset of that name, its own, or the one for its kind.
 
-    Behind the letters of a text nothing is light: palettes that begin dark are turned around.
+    Behind letters and bars nothing is light: palettes that begin dark are turned around.
     """
     look = look or row.look
     if isinstance(look, Look):
         return look
     chosen = look_for(look) if look else look_for(row.kind, signed=bool((row.values < 0).any()))
-    if TOKEN not in row.dims or look:
+    if (TOKEN not in row.dims and FEATURE not in row.dims) or look:
         return chosen
     dark = chosen.scale == "zero" and not chosen.palette.endswith("_r")
     return replace(chosen, overlay=0.0, clip=100.0, palette=f"{chosen.palette}_r" if dark else chosen.palette)
@@ -72,13 +73,15 @@ def look_of(row: Explanation, look: Look | str | None = None) -> Look:
 def plane(row: Explanation) -> Tensor:
     """float64 [channel, height, width]: the numbers of a single row, its channel axis being 1 if there is none.
 
-    Tokens are a single line, [channel, 1, tokens], without padding.
+    Tokens and columns are a single line, [channel, 1, tokens], without padding.
     """
     names = row.dims[1:]
     if TOKEN in names and not set(names) - {CHANNEL, TOKEN}:
         line = row.values[0].detach().to("cpu", torch.float64)
         line = line.movedim(names.index(TOKEN), -1) if CHANNEL in names else line[None]
         return line[:, None, : len(row.inputs.tokens[0]) if row.inputs.tokens else None]
+    if names == (FEATURE,):
+        return row.values.detach().to("cpu", torch.float64)[None]
     if HEIGHT not in names or WIDTH not in names or set(names) - {CHANNEL, HEIGHT, WIDTH}:
         raise InputError(
             f"an explanation with the axes {', '.join(row.dims)} is no map", "axes height and width, perhaps channel"

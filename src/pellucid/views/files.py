@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pellucid.core.explanation import TOKEN, Explanation
+from pellucid.views.columns import columns
 from pellucid.views.drawing import draw
 from pellucid.views.grid import variants
 from pellucid.views.look import Look
 from pellucid.views.tokens import tokens
+from pellucid.views.words import is_row
 from pellucid.views.write import make_folder, refuse_existing, safe_name, unlike, write_bytes
 
 
@@ -36,7 +38,8 @@ def save_maps(
 
 
 def _png(row: Explanation, look: Look | str | None) -> bytes:
-    return (tokens(row, look) if TOKEN in row.dims else draw(row, look))[0].png()
+    drawing = tokens if TOKEN in row.dims else columns if is_row(row) else draw
+    return drawing(row, look)[0].png()
 
 
 def map_names(explanations: Iterable[Explanation]) -> list[str]:

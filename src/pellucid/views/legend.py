@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pellucid.core.explanation import TOKEN, Kind
+from pellucid.core.explanation import TOKEN, Explanation, Kind
 from pellucid.views.cell import QUIET, SMALL, strip
 from pellucid.views.drawing import look_of
 from pellucid.views.figure import Mark, Photo, Text
@@ -12,7 +12,7 @@ from pellucid.views.grid import Cell
 from pellucid.views.letters import wrap
 from pellucid.views.look import Look
 from pellucid.views.palette import palette
-from pellucid.views.words import number, plural, what
+from pellucid.views.words import Noun, is_row, number, plural, what
 
 _SWATCH, _LEAD = 64, 17
 
@@ -31,6 +31,15 @@ MEANING_IN_TEXT = {
     Kind.SPREAD: "how much the gradient or the score varies around the text",
 }
 """The same of texts."""
+
+MEANING_IN_ROW = {
+    Kind.SENSITIVITY: "how fast the score changes with each column",
+    Kind.CONTRIBUTION: "the part of the score that each column is held responsible for",
+    Kind.CAM: "how much each column counted for the score",
+    Kind.SPREAD: "how much the gradient or the score varies around the row",
+}
+"""The same of rows of a table."""
+MEANINGS: dict[Noun, dict[Kind, str]] = {"photo": MEANING, "text": MEANING_IN_TEXT, "row": MEANING_IN_ROW}
 
 _REDUCED = {
     "sum": "summed over channels",
@@ -61,36 +70,46 @@ def legend_marks(
     cells: Sequence[Cell], look: Look | str | None, share: str, left_out: int, x: float, y: float, room: float
 ) -> list[Mark]:
     """A swatch and a sentence for each kind of map in the figure, then what holds for all of it."""
-    methods: dict[tuple[Kind, Look, bool], list[str]] = {}
+    methods: dict[tuple[Kind, Look, Noun], list[str]] = {}
     for cell in cells:
-        names = methods.setdefault((cell.row.kind, look_of(cell.row, look), TOKEN in cell.row.dims), [])
+        names = methods.setdefault((cell.row.kind, look_of(cell.row, look), shown_as(cell.row)), [])
         if cell.row.title not in names:
             names.append(cell.row.title)
     marks: list[Mark] = []
-    for (kind, chosen, text), names in methods.items():
+    for (kind, chosen, noun), names in methods.items():
         marks.append(Photo(x=x, y=y + 3, width=_SWATCH, height=7, rgb=strip(palette(chosen.palette), chosen)))
-        y = _lines(marks, sentence(kind, chosen, names, text), x + _SWATCH + 14, y, min(room - _SWATCH - 14, 1100)) + 5
-    noun = what(cell.row for cell in cells).replace("photo", "image")
-    more = f"{plural(left_out, f'more {noun}')} {'are' if left_out > 1 else 'is'} not shown." if left_out else ""
+        y = _lines(marks, sentence(kind, chosen, names, noun), x + _SWATCH + 14, y, min(room - _SWATCH - 14, 1100)) + 5
+    said = what(cell.row for cell in cells).replace("photo", "image")
+    more = f"{plural(left_out, f'more {said}')} {'are' if left_out > 1 else 'is'} not shown." if left_out else ""
     tail = " ".join(part for part in (_SHARED.get(share, ""), more) if part)
     if tail:
         _lines(marks, tail, x, y + 4, room)
     return marks
 
 
-def sentence(kind: Kind, look: Look, methods: Sequence[str], text: bool = False) -> str:
+def shown_as(row: Explanation) -> Noun:
+    """What the numbers lie on: a picture, the words of a text, the columns of a row."""
+    return "text" if TOKEN in row.dims else "row" if is_row(row) else "photo"
+
+
+def sentence(kind: Kind, look: Look, methods: Sequence[str], noun: Noun = "photo") -> str:
     """`Integrated Gradients: the part of the score ..., orange for and purple against; colours end at ...`."""
     more = f" and {len(methods) - 6} more" if len(methods) > 6 else ""
-    parts = [f"{', '.join(methods[:6])}{more}: {(MEANING_IN_TEXT if text else MEANING)[kind]}"]
+    parts = [f"{', '.join(methods[:6])}{more}: {MEANINGS[noun][kind]}"]
     if look.scale == "centred":
         plus, minus = _HUES.get(look.palette, ("the right end", "the left end"))
         parts.append(
-            f"{plus} counts for the class, {minus} against it"
+            f"{plus} raises the score, {minus} lowers it"
+            if noun == "row" and kind is not Kind.SENSITIVITY
+            else f"{plus} counts for the class, {minus} against it"
             if kind is not Kind.SENSITIVITY
             else f"{plus} up, {minus} down"
         )
+    if noun == "row":
+        return ", ".join(parts) + "."
     if kind is not Kind.CAM:
-        parts.append(_REDUCED[look.reduce].replace("channels", "the vector") if text else _REDUCED[look.reduce])
+        reduced = _REDUCED[look.reduce]
+        parts.append(reduced.replace("channels", "the vector") if noun == "text" else reduced)
     end = f"; colours end at the {number(look.clip)}th percentile" if look.clip < 100 else ""
     return ", ".join(parts) + end + "."
 

@@ -11,11 +11,12 @@ from PIL import Image
 
 from pellucid.core.explanation import HEIGHT, TOKEN, WIDTH, Explanation
 from pellucid.views.cell import chips_of, strip
+from pellucid.views.columns import columns
 from pellucid.views.drawing import draw, look_of
 from pellucid.views.panel import panel
 from pellucid.views.picture import Picture, png_bytes
 from pellucid.views.tokens import tokens
-from pellucid.views.words import number, strength
+from pellucid.views.words import is_row, number, strength
 
 SHOWN = 6
 """Maps in a notebook cell; a notebook is a file that somebody has to open again."""
@@ -49,7 +50,7 @@ def mime_bundle(explanations: Iterable[Explanation]) -> dict[str, object]:
     them = [explanations] if isinstance(explanations, Explanation) else list(explanations)
     rows = [row for e in them for row in e]
     plain = "\n".join(repr(e) for e in them) or "no explanations"
-    maps = [row for row in rows if {HEIGHT, WIDTH} <= set(row.dims) or TOKEN in row.dims][:SHOWN]
+    maps = [row for row in rows if {HEIGHT, WIDTH} <= set(row.dims) or TOKEN in row.dims or is_row(row)][:SHOWN]
     if not maps:
         return {"text/plain": plain}
     figure = replace(panel(maps, max_images=SHOWN), density=1)
@@ -74,15 +75,18 @@ def _figure(row: Explanation, drawn: Picture) -> str:
         for text, red in chips_of(row, drawn.note)
     )
     ends = "".join(f"<span>{escape(number(end))}</span>" for end in drawn.scale)
+    below = f'<img class="bar" src="{data_uri(strip_png)}" alt=""><div class="ends">{ends}</div>'
     shown = f'<img src="{data_uri(drawn.png())}" alt="{escape(drawn.alt)}">'
     if TOKEN in row.dims:
         shown = f'<p class="text">{tokens(row)[0].html()}</p>'
+    elif is_row(row):
+        shown, below = columns(row)[0].html(), ""
     return (
         f"<figure><figcaption><b>{escape(row.title)}</b>"
         f"<div>{escape(row.target.name[0])}, {escape(strength(row))}</div>"
         f'<div class="quiet">{escape(row.inputs.name[0])}</div>'
         f"</figcaption>{shown}"
-        f'<img class="bar" src="{data_uri(strip_png)}" alt=""><div class="ends">{ends}</div>{chips}</figure>'
+        f"{below}{chips}</figure>"
     )
 
 

@@ -161,7 +161,7 @@ def _alt(cells: Sequence[Cell], left_out: int) -> str:
     noun = what(cell.row for cell in cells)
     red = sum(not ok for cell in cells for check in cell.row.checks for ok in check.passed)
     return (
-        f"{len(cells)} {'coloured texts' if noun == 'text' else 'maps'}. {_NAMED[noun]}: "
+        f"{len(cells)} {_DRAWN[noun]}. {_NAMED[noun]}: "
         + few(c.row.inputs.name[0] for c in cells)
         + (f" ({left_out} more are not shown)" if left_out else "")
         + f". Models: {few(c.row.record.model.name for c in cells)}. Methods: {few(c.method for c in cells)}. "
@@ -170,4 +170,5 @@ def _alt(cells: Sequence[Cell], left_out: int) -> str:
     )
 
 
-_NAMED = {"photo": "Images", "text": "Texts", "input": "Inputs"}
+_NAMED = {"photo": "Images", "text": "Texts", "row": "Rows", "input": "Inputs"}
+_DRAWN = {"photo": "maps", "text": "coloured texts", "row": "bar charts", "input": "maps"}

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from pellucid.core.explanation import CHANNEL, HEIGHT, TOKEN, WIDTH, Check, Explanation, Kind
+from pellucid.core.players import FEATURE, players_of, strongest
 from pellucid.views.pieces import read
 
+Noun = Literal["photo", "text", "row"]
 _ROWS = ("upper", "middle", "lower")
 _COLUMNS = ("left", "centre", "right")
 _SIGNED = (Kind.CONTRIBUTION, Kind.CAM)
@@ -61,10 +63,20 @@ def is_text(e: Explanation) -> bool:
     return bool(e.inputs.tokens) or TOKEN in e.dims
 
 
-def what(explanations: Iterable[Explanation]) -> Literal["photo", "text", "input"]:
+def is_row(e: Explanation) -> bool:
+    """Whether columns of rows of a table were explained, a number for each."""
+    return e.dims[1:] == (FEATURE,)
+
+
+def noun_of(e: Explanation) -> Noun:
+    """What was explained, in a word."""
+    return "text" if is_text(e) else "row" if is_row(e) or e.inputs.features else "photo"
+
+
+def what(explanations: Iterable[Explanation]) -> Noun | Literal["input"]:
     """What was explained, in a word; `input` where photos stand beside texts."""
-    kinds = {is_text(e) for e in explanations}
-    return "input" if len(kinds) > 1 else "text" if True in kinds else "photo"
+    nouns: list[Noun] = list(dict.fromkeys(noun_of(e) for e in explanations))
+    return "input" if len(nouns) > 1 else nouns[0] if nouns else "photo"
 
 
 def plural(count: int, noun: str) -> str:
@@ -97,6 +109,8 @@ def describe(row: Explanation) -> str:
 def _says(row: Explanation) -> str:
     if TOKEN in row.dims:
         return _text_says(row)
+    if is_row(row):
+        return _row_says(row)
     if HEIGHT not in row.dims or WIDTH not in row.dims:
         return f"{row.values[0].numel()} numbers that are not a map."
     values = row.values[0].detach().to("cpu", torch.float64)
@@ -132,6 +146,15 @@ def _text_says(row: Explanation) -> str:
     best = values.abs().argsort(descending=True, stable=True)[:3].tolist()
     names = read(known)
     return "strongest at " + ", ".join(f"‘{plain(names[i].text)}’ ({number(float(values[i]))})" for i in best) + "."
+
+
+def _row_says(row: Explanation) -> str:
+    """The three columns with the largest numbers."""
+    if not bool(row.values.isfinite().all()):
+        return "some columns have values that are not finite."
+    best = strongest([player for player in players_of(row) if player.weight], 3)
+    said = ", ".join(f"{plain(player.says)} ({number(player.weight)})" for player in best)
+    return f"strongest are {said}." if len(best) > 1 else f"only {said}." if best else "no column has a weight."
 
 
 def _mass(row: Explanation, values: Tensor) -> Tensor:

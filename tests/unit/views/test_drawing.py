@@ -204,7 +204,7 @@ def test_sizes():
 def test_what_is_no_map_is_refused():
     e = planted(noise(1, 4, 4))
     with pytest.raises(InputError, match="is no map"):
-        draw(replace(e, values=torch.zeros(1, 5), dims=("batch", "feature")))
+        draw(replace(e, values=torch.zeros(1, 5), dims=("batch", "axis_1")))
 
 
 @pytest.mark.parametrize(

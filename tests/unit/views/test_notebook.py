@@ -93,7 +93,7 @@ def test_explanations_show_themselves():
 
 def test_what_is_no_map_is_told_in_words():
     e = planted(torch.rand(1, 4, 4))
-    numbers = replace(e, values=torch.zeros(1, 5), dims=("batch", "feature"))
+    numbers = replace(e, values=torch.zeros(1, 5), dims=("batch", "axis_1"))
     assert set(mime_bundle([numbers])) == {"text/plain"}
     assert set(mime_bundle([])) == {"text/plain"}
     assert "… 1 more" in page_of(e, numbers).words

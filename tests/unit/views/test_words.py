@@ -101,7 +101,7 @@ def test_flat_and_broken_maps():
 
 def test_what_is_no_map_is_still_described():
     e = planted(torch.rand(1, 4, 4))
-    assert "5 numbers" in describe(replace(e, values=torch.zeros(1, 5), dims=("batch", "feature")))
+    assert "5 numbers" in describe(replace(e, values=torch.zeros(1, 5), dims=("batch", "axis_1")))
 
 
 def test_the_score_when_the_class_is_not_among_the_best():

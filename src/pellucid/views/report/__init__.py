@@ -13,13 +13,15 @@ from PIL import Image
 from pellucid.core.cite import references
 from pellucid.core.errors import InputError
 from pellucid.core.explanation import Explanation
+from pellucid.core.players import players_of
+from pellucid.views.columns import tones
 from pellucid.views.palette import palette
 from pellucid.views.picture import png_bytes
 from pellucid.views.report.call import call
 from pellucid.views.report.facts import Facts, Map, facts
 from pellucid.views.report.layers import photo_jpeg, strip, veil
 from pellucid.views.report.markup import asset, filled, uri
-from pellucid.views.words import is_text
+from pellucid.views.words import noun_of
 from pellucid.views.write import refuse_existing, write_bytes
 
 BUDGET = 15_000_000
@@ -122,7 +124,8 @@ def _pictures(page: Facts, side: int) -> Pictures:
         thumbnail={name: uri(drawn.thumbnail(pixels[name])) for name, drawn in layers.items()},
         style="".join(f'.{name}{{--photo:url("{address}")}}' for name, address in photo.items())
         + "".join(_palette_style(name) for name in palettes)
-        + _text_style([m for _, _, m in page.maps]),
+        + _text_style([m for _, _, m in page.maps])
+        + _bar_style([m for _, _, m in page.maps]),
     )
 
 
@@ -137,6 +140,13 @@ def _text_style(maps: Sequence[Map]) -> str:
     grounds = {t.style: f".{t.style}{{background:{t.ground};color:{t.ink}}}" for m in maps for t in m.text}
     ramps = {m.ramp for m in maps if m.ramp}
     return "".join([grounds[key] for key in sorted(grounds)] + [_ramp_style(name) for name in sorted(ramps)])
+
+
+def _bar_style(maps: Sequence[Map]) -> str:
+    """The colours of bars, those of each palette once."""
+    names = sorted({m.columns.palette for m in maps if m.columns is not None})
+    pairs = [(name, *tones(palette(name))) for name in names]
+    return "".join(f".tones-{name}{{--up:{up};--down:{down}}}" for name, up, down in pairs)
 
 
 def _ramp_style(name: str) -> str:
@@ -159,7 +169,7 @@ def _data(page: Facts) -> dict[str, object]:
 def _map_data(photo: str, model: str, m: Map) -> dict[str, object]:
     row = m.row
     return {
-        "text" if is_text(row) else "photo": photo,
+        noun_of(row): photo,
         "model": model or row.record.model.name,
         "method": row.record.method,
         "params": dict(row.record.params),
@@ -170,6 +180,7 @@ def _map_data(photo: str, model: str, m: Map) -> dict[str, object]:
         "palette": None if m.layer is None else m.layer.palette,
         "scale": None if m.layer is None else list(m.layer.drawn.scale),
         **({"tokens": [[t.text, t.value] for t in m.text]} if m.text else {}),
+        **({"columns": [[p.name, p.says, p.weight] for p in players_of(row)]} if m.columns else {}),
         "checks": [
             {"name": c.name, "value": c.value[0], "passed": c.passed[0] if c.judged else None, "limit": c.limit}
             for c in row.checks

@@ -32,7 +32,7 @@ def _explain(group: Sequence[Explanation]) -> list[str]:
     load = f"pellucid.load({model.name!r})" if _LOADABLE.fullmatch(model.name) else "..."
     methods = list(dict.fromkeys(made(e.record.method, e.record.params) for e in group))
     inputs = list(dict.fromkeys(name for e in group for name in e.inputs.name))
-    said = {"photo": "the photos' paths", "text": "the texts", "input": "the inputs"}[what(group)]
+    said = {"photo": "the photos' paths", "text": "the texts", "row": "the rows", "input": "the inputs"}[what(group)]
     said += ", in full" if what(group) == "text" and any(name.endswith(" …") for name in inputs) else ""
     targets = list(dict.fromkeys(asked(e) for e in group))
     written = targets[0] if len(targets) == 1 else f"[{', '.join(targets)}]"

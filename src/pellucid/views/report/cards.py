@@ -12,7 +12,7 @@ from pellucid.core.explanation import TOKEN, Check, Explanation, Kind
 from pellucid.core.method import CATALOGUE, jsonable
 from pellucid.core.words import WORDS
 from pellucid.views.drawing import look_of
-from pellucid.views.legend import MEANING, MEANING_IN_TEXT, sentence
+from pellucid.views.legend import MEANINGS, sentence, shown_as
 from pellucid.views.words import number, percent
 
 UNKNOWN = "Its equation is not shown: this method was not loaded when the report was written."
@@ -131,11 +131,11 @@ def colours_of(row: Explanation) -> str:
 
 
 def _meaning(row: Explanation) -> str:
-    return (MEANING_IN_TEXT if TOKEN in row.dims else MEANING)[row.kind]
+    return MEANINGS[shown_as(row)][row.kind]
 
 
 def _colours(row: Explanation) -> str:
-    return sentence(row.kind, look_of(row), [""], TOKEN in row.dims).removeprefix(": ")
+    return sentence(row.kind, look_of(row), [""], shown_as(row)).removeprefix(": ")
 
 
 def _sentence(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What the page says, as frozen values without any HTML: photos or texts, questions, maps, checks."""
+"""What the page says, as frozen values without any HTML: photos, texts or rows, questions, maps, checks."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Literal
 from torch import Tensor
 
 from pellucid.core.explanation import CHANNEL, HEIGHT, TOKEN, WIDTH, Check, Explanation, ModelCard, Record
+from pellucid.views.columns import Bars, Column, columns
 from pellucid.views.grid import variants
 from pellucid.views.pieces import read
 from pellucid.views.report.cards import KINDS, Card, card, check_title, colours_of
 from pellucid.views.report.layers import Layer, layer
 from pellucid.views.tokens import Coloured, ink, tokens
-from pellucid.views.words import checked, describe, number, per_token, percent, plural, strength, what
+from pellucid.views.words import Noun, checked, describe, is_row, number, per_token, percent, plural, strength, what
 
 Mark = Literal["passed", "near", "failed", "told"]
 
@@ -59,8 +60,30 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnBar:
+    """One column of a row: what it says, its number, and its bar in per cent of the width, standard error included."""
+
+    says: str
+    value: str
+    up: bool
+    start: str
+    width: str
+    error: tuple[str, str] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """A row's bars, where zero is, and what is said below them; palette: that of their colours."""
+
+    bars: tuple[ColumnBar, ...]
+    zero: str
+    below: tuple[str, ...]
+    palette: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Map:
-    """One map, or coloured text, with all that stands beside it."""
+    """One map, coloured text or row of bars, with all that stands beside it."""
 
     id: str
     card: str
@@ -71,6 +94,7 @@ class Map:
     text: tuple[Token, ...]
     ramp: str
     """The palette of a text; empty for maps."""
+    columns: Columns | None
     alt: str
     low: str
     high: str
@@ -100,12 +124,14 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhotoPage:
-    """A photo, or a text, with its predictions (per model) and the questions asked about it."""
+    """A photo, a text or a row of a table, with its predictions (per model) and the questions asked about it."""
 
     id: str
     name: str
     words: str
     """The text as the model's tokens spell it; empty for photos."""
+    cells: tuple[tuple[str, str], ...]
+    """Names and values of a row's columns; empty for others."""
     notes: tuple[str, ...]
     pixels: Tensor | None
     size: tuple[int, ...]
@@ -130,7 +156,7 @@ class Facts:
     models: tuple[ModelCard, ...]
     cards: tuple[Card, ...]
     work: tuple[Work, ...]
-    what: Literal["photo", "text", "input"]
+    what: Noun | Literal["input"]
 
     @property
     def maps(self) -> tuple[tuple[PhotoPage, Question, Map], ...]:
@@ -200,6 +226,7 @@ def _photo(name: str, entries: list[_Entry], side: int) -> PhotoPage:
         id=name,
         name=first.name[0],
         words=_words(entries[0].row),
+        cells=tuple(zip(first.features, first.cells[0], strict=True)) if first.cells else (),
         notes=first.notes[0] if first.notes else (),
         pixels=None if first.picture is None else first.picture[0].cpu(),
         size=first.shape,
@@ -246,7 +273,8 @@ def _map(name: str, entry: _Entry, side: int) -> Map:
     row = entry.row
     drawn = layer(row, side) if _is_map(row) else None
     text = tokens(row)[0] if TOKEN in row.dims else None
-    picture = drawn.drawn if drawn is not None else text.drawn if text is not None else None
+    bars = columns(row)[0] if is_row(row) else None
+    picture = next((one.drawn for one in (drawn, text, bars) if one is not None), None)
     low, high = (0.0, 0.0) if picture is None else picture.scale
     note = "" if picture is None else picture.note
     return Map(
@@ -258,6 +286,7 @@ def _map(name: str, entry: _Entry, side: int) -> Map:
         layer=drawn,
         text=() if text is None else _tokens(row, text),
         ramp="" if text is None else text.drawn.palette.name,
+        columns=None if bars is None else _columns(bars),
         alt=describe(row),
         low=number(low),
         high=number(high),
@@ -273,6 +302,30 @@ def _tokens(row: Explanation, text: Coloured) -> tuple[Token, ...]:
     return tuple(
         Token(text=piece.text, glued=piece.glued, ground="#{:02x}{:02x}{:02x}".format(*c), ink=ink(c), value=number(n))
         for piece, c, n in zip(text.pieces, text.colours, numbers, strict=True)
+    )
+
+
+def _columns(bars: Bars) -> Columns:
+    def per_cent(share: float) -> str:
+        return f"{100 * share:.2f}"
+
+    def bar(column: Column) -> ColumnBar:
+        start, end = bars.span(column)
+        low, high = (bars.at(column.value + sign * (column.std_error or 0.0)) for sign in (-1, 1))
+        return ColumnBar(
+            says=column.says,
+            value=column.text,
+            up=column.value > 0,
+            start=per_cent(start),
+            width=per_cent(end - start),
+            error=(per_cent(low), per_cent(high - low)) if column.std_error else None,
+        )
+
+    return Columns(
+        bars=tuple(bar(column) for column in bars.columns),
+        zero=per_cent(bars.at(0.0)),
+        below=tuple(line for line in (bars.rest, bars.fit) if line),
+        palette=bars.drawn.palette.name,
     )
 
 
