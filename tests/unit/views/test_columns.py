@@ -59,7 +59,7 @@ def test_marks_show_every_name_value_and_sign() -> None:
     up, down = tones(bars.drawn.palette)
     drawn = [mark.colour for mark in marks if isinstance(mark, Box) and mark.colour in (up, down)]
     assert drawn == [up if column.value > 0 else down for column in bars.columns]
-    assert all(mark.x >= 10 and mark.x + mark.width <= 311 for mark in marks if isinstance(mark, Box))
+    assert all(mark.x >= 9 and mark.x + mark.width <= 311 for mark in marks if isinstance(mark, Box))
     assert any(word.startswith("fit R² 1; predicts") for word in words)
 
 
