@@ -27,10 +27,13 @@ if TYPE_CHECKING:
     from pellucid.api import plan as plan
     from pellucid.api import report as report
     from pellucid.api import wrap as wrap
+    from pellucid.api.checkup import doctor as doctor
     from pellucid.api.counterfactuals import counterfactual as counterfactual
     from pellucid.api.permutation import feature_permutation as feature_permutation
     from pellucid.api.sanity import sanity as sanity
     from pellucid.api.studies import surrogate as surrogate
+    from pellucid.core.diagnosis import Diagnosis as Diagnosis
+    from pellucid.core.diagnosis import Finding as Finding
     from pellucid.core.explanation import Explanation as Explanation
     from pellucid.core.explanation import Explanations as Explanations
     from pellucid.core.explanation import Kind as Kind
@@ -127,10 +130,12 @@ _HOMES = {
         "cite",
         "report",
     ),
+    "pellucid.api.checkup": ("doctor",),
     "pellucid.api.counterfactuals": ("counterfactual",),
     "pellucid.api.permutation": ("feature_permutation",),
     "pellucid.api.sanity": ("sanity",),
     "pellucid.api.studies": ("surrogate",),
+    "pellucid.core.diagnosis": ("Diagnosis", "Finding"),
     "pellucid.core.explanation": ("Explanation", "Explanations", "Kind"),
     "pellucid.core.measurements": ("Measurement", "Measurements"),
     "pellucid.core.site": ("Site",),

@@ -19,7 +19,20 @@ from pellucid.core.errors import PellucidError, nearest
 OK, FAILED, USAGE, PARTLY, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit codes: done; refused or failed; wrong command line; done but for some inputs; stopped from the keyboard."""
 
-COMMANDS = ("explain", "compare", "plan", "audit", "methods", "models", "layers", "labels", "info", "cite", "demo")
+COMMANDS = (
+    "explain",
+    "compare",
+    "plan",
+    "audit",
+    "doctor",
+    "methods",
+    "models",
+    "layers",
+    "labels",
+    "info",
+    "cite",
+    "demo",
+)
 FIRST_STEPS = (
     "pellucid demo                                 a first look, in about a minute",
     "pellucid explain cat.png -m grad_cam -o out   maps, a panel and a report",
