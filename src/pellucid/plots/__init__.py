@@ -8,6 +8,7 @@ from pellucid.plots.features import plot_features
 from pellucid.plots.pictures import image_plot, plot_image_explanation, plot_superpixels
 from pellucid.plots.steps import force, waterfall
 from pellucid.plots.summary import bar, beeswarm
+from pellucid.plots.texts import plot_text_explanations
 from pellucid.plots.tiles import plot_explanations
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "plot_features",
     "plot_image_explanation",
     "plot_superpixels",
+    "plot_text_explanations",
     "waterfall",
 ]

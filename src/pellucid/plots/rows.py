@@ -89,7 +89,7 @@ def strip_marks(lines: Sequence[Line], x: float, y: float, room: float, height: 
 
 def heading(text: str, detail: str, x: float, y: float, room: float) -> list[Mark]:
     """A title with quieter words behind it, on one line."""
-    title = fit(text, room - width(detail, 12.5) - 10, 15, "Medium")
+    title = fit(text, max(room - width(detail, 12.5) - 10, 0.6 * room), 15, "Medium")
     at = x + width(title, 15, "Medium") + 10
     return [
         Text(x=x, y=y + 13, text=title, size=15, colour=INK, weight="Medium"),

@@ -21,9 +21,20 @@ class Piece:
 
 def read(names: Sequence[str]) -> tuple[Piece, ...]:
     """Tokens without the signs with which vocabularies mark where words begin or go on."""
+    if any(not name or name != name.strip() for name in names):
+        return _as_written(names)
     marked = any(name.startswith(WORD_STARTS) for name in names)
     spelled = [_of_bytes(name) for name in names] if any(name.startswith(BYTE_STARTS) for name in names) else names
     return tuple(_piece(name, marked, first=place == 0) for place, name in enumerate(spelled))
+
+
+def _as_written(names: Sequence[str]) -> tuple[Piece, ...]:
+    """Words and what stands between them, in turn, which together are the text; white space is no piece to be seen."""
+    ends = ["", *names]
+    spaced = [
+        name.strip() and (name[0].isspace() or end[-1:].isspace()) for name, end in zip(names, ends, strict=False)
+    ]
+    return tuple(Piece(text=" ".join(name.split()), glued=not apart) for name, apart in zip(names, spaced, strict=True))
 
 
 def _of_bytes(name: str) -> str:

@@ -43,6 +43,7 @@ class Coloured:
             f'{"" if piece.glued or not place else " "}<span style="background:#{r:02x}{g:02x}{b:02x};'
             f'color:{ink((r, g, b))};padding:1px 2px;border-radius:2px">{escape(plain(piece.text))}</span>'
             for place, (piece, (r, g, b)) in enumerate(zip(self.pieces, self.colours, strict=True))
+            if piece.text
         )
         return f'<span role="img" aria-label="{escape(self.drawn.alt)}" style="line-height:1.9">{spans}</span>'
 
@@ -51,6 +52,8 @@ class Coloured:
         out: list[Mark] = []
         at = x
         for piece, colour in zip(self.pieces, self.colours, strict=True):
+            if not piece.text:
+                continue  # white space between words
             text = fit(piece.text, room - 2 * PAD, SIZE)
             wide = width(text, SIZE) + 2 * PAD
             at += 0 if piece.glued or at == x else GAP
