@@ -11,7 +11,7 @@ from pellucid import registry
 from pellucid.core.errors import ParameterError
 from pellucid.core.method import Method
 
-LEAST = {"samples": 16, "steps": 4}
+LEAST = {"samples": 16, "steps": 4, "calls": 16}
 """Fewer say nothing."""
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 TRIES = 6
