@@ -26,7 +26,7 @@ from pellucid.api.kinds import as_classifier, as_regressor
 from pellucid.api.measuring import inputs_of, measured, subjects_of
 from pellucid.api.pipelines import of_pipeline
 from pellucid.api.progress import Meter, Progress
-from pellucid.api.waves import example_of, how_many, waves_of
+from pellucid.api.waves import Reads, example_of, how_many, waves_of
 from pellucid.core.cite import bibtex
 from pellucid.core.errors import InputError, ParameterError
 from pellucid.core.explanation import Explanation, Explanations, Passes, cat, show_with
@@ -48,6 +48,8 @@ FOR_TEXTS = ("integrated_gradients", "input_x_gradient")
 
 FOR_SCORES = ("lime", "kernel_shap")
 """Instead of the default, where a model can only be asked for scores."""
+FOR_TABLES = ("tabular_lime", "kernel_shap")
+"""The same for rows of a table."""
 
 show_with(views.mime_bundle)  # explanations draw themselves in notebooks
 
@@ -256,7 +258,7 @@ def _kept(inputs: Any) -> Any:
 def default(handle: Handle) -> tuple[str, ...]:
     """The methods of nobody's choice: they suit the model and what it reads."""
     if isinstance(handle, FunctionModel):
-        return FOR_SCORES
+        return FOR_TABLES if isinstance(handle.preprocess, Table) else FOR_SCORES
     return FOR_TEXTS if isinstance(handle.preprocess, Tokens) else DEFAULT
 
 
@@ -280,7 +282,7 @@ def compare(
     handles = [as_model(m) for m in models]
     if not handles:
         raise InputError("no models to compare", "at least one model")
-    raw = any(isinstance(h.given(inputs), Tensor) or reads_texts(h.preprocess) for h in handles)
+    raw = any(isinstance(h.given(inputs), Tensor) or isinstance(h.preprocess, Reads | Tokens) for h in handles)
     photos = inputs if raw else images.read_many(inputs)
     names: list[str] = []
     for handle in handles:
@@ -405,7 +407,7 @@ def plan(
         verification=verification,
         evaluator=evaluator,
         decisions=(*decisions, *(f"{m.about.title}: {note}" for m, note in zip(chosen, said, strict=True) if note)),
-        what="text" if reads_texts(handle.preprocess) else "image",
+        what="text" if reads_texts(handle.preprocess) else "row" if isinstance(handle.preprocess, Table) else "image",
     )
 
 

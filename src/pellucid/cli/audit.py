@@ -43,7 +43,7 @@ def command(talk: Talk, request: Request, limit: int) -> None:
     options = {name: value for name, value in job.options.items() if name != "top_k"}
     if job.options["top_k"] not in (None, 1):
         raise click.UsageError("an audit is of one target: --top-k has no meaning here.")
-    found = pellucid.audit(job.models[0], list(job.inputs), job.methods[0], **options)
+    found = pellucid.audit(job.models[0], job.listed, job.methods[0], **options)
     talk.say(told(found, limit))
     talk.document({"schema": 1, "model": job.models[0].name, **document(found)})
 

@@ -27,5 +27,5 @@ def command(talk: Talk, request: Request, place: str | None, overwrite: bool) ->
     import pellucid
 
     with progress(talk) as shown:
-        got = pellucid.compare(job.models, list(job.inputs), job.methods, **job.options, progress=shown)
+        got = pellucid.compare(job.models, job.listed, job.methods, **job.options, progress=shown)
     finish(got, job, to, talk, columns="models")

@@ -45,12 +45,14 @@ EXAMPLES = (
 @request_options
 @place_options
 def command(talk: Talk, request: Request, place: str | None, overwrite: bool) -> None:
-    """Explain what a model says about photos, or about texts.
+    """Explain what a model says about photos, texts, or rows of a table.
 
     INPUT is a picture file or a folder of them; several are explained together. MODEL may be left out.
 
     For a model that reads texts (hf: with a text classifier), INPUT is a text in quotes, a .txt file in UTF-8, all of
     which is one text, or a folder of such files. Texts that are too long for the model are cut, and it says where.
+
+    For a model of your own that was wrapped with its table, INPUT is a .csv file with the columns of that table.
     """
     if len(request.models) > 1:
         raise click.UsageError(f"{len(request.models)} models: `pellucid compare` takes several.")

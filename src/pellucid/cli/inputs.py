@@ -1,4 +1,4 @@
-"""From the words of a command line to photos or texts, as the models read them."""
+"""From the words of a command line to photos, texts or rows, as the models read them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pellucid.cli.rows import CSV, rows_of
 from pellucid.core.errors import ImageError, InputError, PellucidError, nearest
 
 if TYPE_CHECKING:
@@ -24,14 +25,14 @@ MOST = 1_000_000
 class Given:
     """What is to be explained.
 
-    what    `photo` or `text`, as the models read them
-    each    the photos, one at a time, or the texts
+    what    `photo`, `text` or `row`, as the models read them
+    each    the photos, one at a time, the texts, or a frame of rows
     failed  why some could not be read; grows while `each` is read
     notes   what has to be said of texts: those too long for a model are cut
     """
 
-    what: Literal["photo", "text"]
-    each: Iterator[Photo] | list[str]
+    what: Literal["photo", "text", "row"]
+    each: Any
     failed: list[PellucidError]
     notes: tuple[str, ...] = ()
 
@@ -46,19 +47,23 @@ def refuse_missing(words: Sequence[str]) -> None:
             continue
         if ending in images.SUFFIXES or "://" in word:
             images.read(word)  # raises, with the nearest names
-        if ending == TEXT:
+        if ending in (TEXT, CSV):
             beside = Path(os.path.expanduser(word)).parent
             near = nearest(Path(word).name, os.listdir(beside) if beside.is_dir() else [])
-            raise InputError(f"no file {word!r}", "a text in quotes, or an existing file", near and f"perhaps {near}")
+            wanted = "an existing file" if ending == CSV else "a text in quotes, or an existing file"
+            raise InputError(f"no file {word!r}", wanted, near and f"perhaps {near}")
 
 
 def given(words: Sequence[str], models: Sequence[Handle]) -> Given:
     """What the words mean to the models. Raises InputError where none of it can be read, or not by these models."""
-    from pellucid.preprocess import reads_texts
+    from pellucid.preprocess import Table, reads_texts
 
+    tables = [model.preprocess for model in models if isinstance(model.preprocess, Table)]
     reads = {reads_texts(model.preprocess) for model in models}
-    if len(reads) > 1:
-        raise InputError("models of pictures beside models of texts", "models that read the same inputs")
+    if len(reads) > 1 or 0 < len(tables) < len(models):
+        raise InputError("models that read different things: pictures, texts, tables", "models of the same inputs")
+    if tables:
+        return Given("row", rows_of(words, tables[0], models[0].name), [])
     return _texts(words, models) if True in reads else _photos(words, models[0].name)
 
 
@@ -144,6 +149,8 @@ def _photos(words: Sequence[str], model: str) -> Given:
         if exists(word):
             if Path(word).suffix.lower() == TEXT:
                 raise InputError(f"{word} is a text, and {model} takes pictures", "a picture file", _OTHER)
+            if Path(word).suffix.lower() == CSV:
+                raise InputError(f"{word} is a table, and {model} takes pictures", "a picture file", _ROWS)
         elif any(c.isspace() for c in word) and Path(word).suffix.lower() not in images.SUFFIXES:
             raise InputError(f"{word[:60]!r} is no file, and {model} takes pictures", "a picture file", _OTHER)
         else:
@@ -156,6 +163,7 @@ def _photos(words: Sequence[str], model: str) -> Given:
     return Given("photo", chain((first,), photos), failed)
 
 
+_ROWS = "rows need a model that was wrapped with its table: pellucid.wrap(model, frame)"
 _OTHER = "texts need a model that reads them, such as hf:OWNER/NAME of a text classifier"
 
 

@@ -33,8 +33,13 @@ class Job:
 
     @property
     def inputs(self) -> Any:
-        """The photos, one at a time, or the texts."""
+        """The photos, one at a time, the texts, or a frame of rows."""
         return self.given.each
+
+    @property
+    def listed(self) -> Any:
+        """All of them at once, for what looks at them more than once."""
+        return self.given.each if self.given.what == "row" else list(self.given.each)
 
     @property
     def reasons(self) -> list[str]:

@@ -6,6 +6,8 @@ import os
 import re
 import sys
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,10 +20,10 @@ if TYPE_CHECKING:
 
 BUNDLED = "efficientnet_lite0"
 PLACES = ("timm", "torchvision", "hf")
-FACTORY = re.compile(r"[A-Za-z_]\w*(\.\w+)*:[A-Za-z_]\w*")
+FACTORY = re.compile(r"([A-Za-z_]\w*(\.\w+)*|[^:]+\.py):[A-Za-z_]\w*")
 HELP = (
     f"{BUNDLED} (the default), timm:NAME, torchvision:NAME[@WEIGHTS], hf:OWNER/NAME or hf:FOLDER (classifiers of "
-    "images or of texts), or package.module:factory, a "
+    "images or of texts), or package.module:factory or FILE.py:factory, a "
     "function of your own that returns a torch.nn.Module, a text-classification pipeline or a handle from "
     "pellucid.wrap; it is the only form that runs code of yours."
 )
@@ -83,7 +85,7 @@ def _imported(where: str) -> ModuleType:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        return import_module(where)
+        return _of_file(Path(where)) if where.endswith(".py") and Path(where).is_file() else import_module(where)
     except ModuleNotFoundError as error:
         missing = f"{error.name}"
         if where == missing or where.startswith(f"{missing}."):
@@ -93,6 +95,19 @@ def _imported(where: str) -> ModuleType:
     except Exception as error:
         got = f"{where} cannot be imported: {type(error).__name__}: {error}"
         raise InputError(got, do="-vv shows where") from error
+
+
+def _of_file(path: Path) -> ModuleType:
+    """What a file of Python code defines, with its folder among those that it may import from."""
+    spec = spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ModuleNotFoundError(name=str(path))
+    made = module_from_spec(spec)
+    sys.modules.setdefault(path.stem, made)  # what is pickled or hashed is looked up by its name
+    if str(path.parent.resolve()) not in sys.path:
+        sys.path.insert(0, str(path.parent.resolve()))
+    spec.loader.exec_module(made)
+    return made
 
 
 def _found(module: ModuleType, what: str) -> Any:

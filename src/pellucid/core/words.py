@@ -85,7 +85,6 @@ WORDS: dict[str, Word] = {
         "of the kernel that makes pictures with much hidden, or rows far away, count less",
         "cosine distance; of rows, the distance chosen",
     ),
-    "bins": Word("bins of a column of numbers; 0 compares numbers as they are", "bins"),
     "quantiles": Word("bins with equally many rows of the table, rather than bins of equal width"),
     "draw": Word("how numbers are drawn, within their bins or without bins"),
     "distance": Word("how far a drawn row is from what is explained"),
@@ -119,5 +118,5 @@ WORDS: dict[str, Word] = {
     "most": Word("players of an anchor, at most; nothing for no limit"),
     "batch": Word("draws in one question; what is drawn next depends on the answers", "draws"),
     "likeness": Word("how alike maps are: `spearman`, `abs_spearman` of magnitudes, or `ssim` of the places"),
-    "bins": Word("of a histogram between the ends of a map", "bins"),
+    "bins": Word("of a histogram between the ends of a map, or of a column of numbers, 0 for none", "bins"),
 }

@@ -123,6 +123,11 @@ class Table:
         return tuple(column.name for column in self.columns)
 
     @property
+    def library(self) -> Any:
+        """The library that frames are made with: that of the table, or for arrays any that is installed."""
+        return _any_backend() if self.like == "numpy" else self.like
+
+    @property
     def linked(self) -> bool:
         return False
 
@@ -205,8 +210,7 @@ class Table:
         import narwhals as nw
 
         lists = {name: [value] for name, value in row.items()}
-        backend: Any = self.like if self.like != "numpy" else _any_backend()
-        return self._encoded(nw.from_dict(lists, backend=backend))
+        return self._encoded(nw.from_dict(lists, backend=self.library))
 
 
 def _some(rows: Tensor, count: int, seed: int, name: str) -> Tensor:
