@@ -1,0 +1,1 @@
+"""Pages on this machine that ask a model while somebody looks on."""
