@@ -14,7 +14,7 @@ from torch import Tensor
 from pellucid.adapters import Handle, Ready
 from pellucid.api.progress import Meter
 from pellucid.api.waves import Wave, finite
-from pellucid.core.ask import Attribution
+from pellucid.core.ask import Attribution, Can
 from pellucid.core.errors import NonFinite
 from pellucid.core.explanation import (
     CHANNEL,
@@ -30,7 +30,7 @@ from pellucid.core.explanation import (
 from pellucid.core.method import Method
 from pellucid.core.method import parameters as parameters_of
 from pellucid.core.site import as_site
-from pellucid.core.target import converted, ranked
+from pellucid.core.target import Pick, Score, Unit, converted, ranked
 from pellucid.engine import Result, Task, run
 from pellucid.engine.rehearsal import Rehearsal
 from pellucid.ops.layers import each
@@ -91,7 +91,11 @@ def _entry(
         prediction=prediction,
         inputs=wave.inputs,
         record=record,
-        checks=(*(check.of(t) for check in a.checks), *_checks(values, a.std_error, t)),
+        checks=(
+            *(check.of(t) for check in a.checks),
+            *_checks(values, a.std_error, t),
+            *_saturated(task.method, result.picks[t], result.scores[t], session.emits),
+        ),
         std_error=None if a.std_error is None else a.std_error[t],
         outputs=outputs,
         extras={name: extra[t] for name, extra in a.extras.items()},
@@ -129,6 +133,31 @@ def _checks(values: Tensor, std_error: Tensor | None, t: int) -> tuple[Check, ..
             )
         )
     return tuple(checks)
+
+
+FLAT = 1e-4
+"""Slope of a probability, p (1 − p), below which it counts as saturated: p beyond 0.9999, or below 0.0001. It is then
+2,500 times flatter than at one half, and single precision holds 1 − p with less than four digits.
+"""
+
+
+def _saturated(method: Method, pick: Pick, scores: Tensor, emits: str) -> tuple[Check, ...]:
+    """Whether a probability that is differentiated still has a slope; ∂p/∂z = p (1 − p), ∂ log p/∂z = 1 − p."""
+    logarithm = pick.output == "log_probability" or (pick.output == "logit" and emits == "probabilities")
+    single = pick.index is not None and pick.minus is None and not isinstance(pick.target, (Unit, Score))
+    if not (single and Can.GRADIENT in method.about.needs and (logarithm or pick.output == "probability")):
+        return ()
+    p = scores.double().exp() if logarithm else scores.double()
+    slope = ((1 - p) if logarithm else p * (1 - p)).tolist()
+    return (
+        Check(
+            name="saturated",
+            value=tuple(slope),
+            passed=tuple(s >= FLAT for s in slope),
+            limit=FLAT,
+            says="slope of the probability: where it vanishes so does its gradient; explain the logit",
+        ),
+    )
 
 
 def _record(session: Ready, task: Task, a: Attribution, passes: Passes, seconds: float, rows: int) -> Record:

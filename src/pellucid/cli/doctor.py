@@ -29,10 +29,10 @@ EXAMPLES = (
 def command(
     ctx: click.Context, talk: Talk, words: tuple[str, ...], named: str | None, pretrained: bool, strict: bool
 ) -> None:
-    """Examine a model before it is explained: findings, evidence, and the fix in one line each.
+    """Examine a model before it is explained.
 
-    With a photo (or text) whose answer you know, preprocessing and class names are examined too. Exit code 1 where
-    something is wrong.
+    Findings come with their evidence and a fix in one line. With a photo (or text) whose answer you know, preprocessing
+    and class names are examined too. Exit code 1 where something is wrong.
     """
     first = words[0] if words and named is None and looks_like_a_model(words[0]) else None
     rest = words[1:] if first is not None else words

@@ -174,7 +174,7 @@ def test_findings_print_and_are_data() -> None:
     text = str(found)
     assert text.startswith("Net: 0 errors, 1 warning") and "fix: model.eval()" in text and repr(found) == text
     json.dumps([asdict(one) for one in found])
-    assert found.warnings[0].name == "train_mode" and list(found)[0].severity == "warning" and len(found) >= 1
+    assert found.warnings[0].name == "train_mode" and next(iter(found)).severity == "warning" and len(found) >= 1
 
 
 def test_what_only_gives_scores_is_examined_too() -> None:

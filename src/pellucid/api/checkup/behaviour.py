@@ -163,7 +163,8 @@ def layers(patient: Patient) -> Iterator[Finding]:
             return
         shape = session.site_shape(best)
     places = shape[-2] * shape[-1]
-    others = [f"{site} ({h} × {w})" for site, (*_, h, w) in found if site != best and h * w > places][-3:]
+    grids = {(h, w): f"{site} ({h} × {w})" for site, (*_, h, w) in found if h * w > places}  # the last of every size
+    others = list(grids.values())[-3:]
     yield Finding(
         name="coarse_layer" if places < COARSE else "layer_choice",
         severity="warning" if places < COARSE else "note",

@@ -166,7 +166,7 @@ def weights(patient: Patient) -> Iterator[Finding]:
         yield Finding(
             name="equal_weights",
             severity="warning",
-            says="different layers hold equal weights without sharing them, as after a checkpoint that was loaded twice",
+            says="different layers hold equal weights without sharing them, as if a checkpoint was loaded twice",
             evidence={"pairs": len(twice), "first": f"{twice[0][0]} = {twice[0][1]}"},
             fix="check how the checkpoint was loaded",
         )
