@@ -29,11 +29,14 @@ if TYPE_CHECKING:
     from pellucid.api import wrap as wrap
     from pellucid.api.checkup import doctor as doctor
     from pellucid.api.counterfactuals import counterfactual as counterfactual
+    from pellucid.api.difference import diff as diff
     from pellucid.api.permutation import feature_permutation as feature_permutation
     from pellucid.api.sanity import sanity as sanity
     from pellucid.api.studies import surrogate as surrogate
     from pellucid.core.diagnosis import Diagnosis as Diagnosis
     from pellucid.core.diagnosis import Finding as Finding
+    from pellucid.core.difference import Difference as Difference
+    from pellucid.core.difference import Differences as Differences
     from pellucid.core.explanation import Explanation as Explanation
     from pellucid.core.explanation import Explanations as Explanations
     from pellucid.core.explanation import Kind as Kind
@@ -132,10 +135,12 @@ _HOMES = {
     ),
     "pellucid.api.checkup": ("doctor",),
     "pellucid.api.counterfactuals": ("counterfactual",),
+    "pellucid.api.difference": ("diff",),
     "pellucid.api.permutation": ("feature_permutation",),
     "pellucid.api.sanity": ("sanity",),
     "pellucid.api.studies": ("surrogate",),
     "pellucid.core.diagnosis": ("Diagnosis", "Finding"),
+    "pellucid.core.difference": ("Difference", "Differences"),
     "pellucid.core.explanation": ("Explanation", "Explanations", "Kind"),
     "pellucid.core.measurements": ("Measurement", "Measurements"),
     "pellucid.core.site": ("Site",),

@@ -25,6 +25,7 @@ COMMANDS = (
     "plan",
     "audit",
     "doctor",
+    "diff",
     "methods",
     "models",
     "layers",
