@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from pellucid.adapters.boosters import boosted, is_booster
 from pellucid.adapters.function import Decodes, FunctionModel
 from pellucid.core.errors import InputError
 
@@ -35,6 +36,8 @@ def adapted(
 def scorer(model: Any) -> tuple[Callable[[Any], Any], tuple[str, ...] | None, str]:
     """The function that scores, the names of its outputs where the model knows them, and whose model it is."""
     framework = type(model).__module__.partition(".")[0]
+    if is_booster(model):
+        return (*boosted(model), framework)
     classes = getattr(model, "classes_", None)
     labels = (
         None if classes is None or (hasattr(classes[0], "__len__") and not isinstance(classes[0], str)) else classes

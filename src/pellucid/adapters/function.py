@@ -101,6 +101,7 @@ class FunctionModel:
             raise UnsupportedModel(
                 f"{self.name} gave scores of shape {tuple(found.shape)} for {len(rows)} rows",
                 "one row of scores for every row: [rows, outputs], or [rows]",
+                "of several answers choose one: wrap(model, table, outputs=lambda answers: answers[0])",
             )
         return found.double()
 

@@ -60,8 +60,10 @@ def given(words: Sequence[str], models: Sequence[Handle]) -> Given:
 
     tables = [model.preprocess for model in models if isinstance(model.preprocess, Table)]
     reads = {reads_texts(model.preprocess) for model in models}
-    if len(reads) > 1 or 0 < len(tables) < len(models):
-        raise InputError("models that read different things: pictures, texts, tables", "models of the same inputs")
+    if len(reads) > 1:
+        raise InputError("models of pictures beside models of texts", "models that read the same inputs")
+    if 0 < len(tables) < len(models):
+        raise InputError("models of tables beside models of pictures", "models that read the same inputs")
     if tables:
         return Given("row", rows_of(words, tables[0], models[0].name), [])
     return _texts(words, models) if True in reads else _photos(words, models[0].name)

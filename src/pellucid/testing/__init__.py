@@ -1,4 +1,6 @@
-"""Conformance checks for methods, and tiny models with known answers. Nothing here needs a test framework.
+"""Conformance checks for methods and for models' handles, and tiny models with known answers.
+
+Nothing here needs a test framework.
 
     from pellucid.testing import check_method
     check_method(MyMethod())
@@ -8,11 +10,17 @@ or, one test per promise:
     @pytest.mark.parametrize("check", checks(MyMethod()), ids=lambda check: check.name)
     def test_promise(check):
         check()
+
+A handle that you made is checked with inputs of yours:
+
+    from pellucid.testing import check_adapter
+    check_adapter(pellucid.wrap(model, frame), frame.head())
 """
 
 from __future__ import annotations
 
 from pellucid.testing import tiny as tiny
+from pellucid.testing.adapter import check_adapter as check_adapter
 from pellucid.testing.checks import Check as Check
 from pellucid.testing.checks import Result as Result
 from pellucid.testing.checks import check_method as check_method

@@ -95,4 +95,4 @@ def test_what_cannot_be_read_is_refused(run: Run, model: str, rows: Path, tmp_pa
     assert "Roma" in run("explain", model, tmp_path / "other.csv").stderr
     assert "takes rows of a table" in run("explain", model, "a text with spaces").stderr
     assert "is a table" in run("explain", TINY, rows).stderr
-    assert "read different things" in run("compare", model, TINY, rows).stderr
+    assert "models of tables beside" in run("compare", model, TINY, rows).stderr
