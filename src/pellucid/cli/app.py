@@ -24,6 +24,7 @@ COMMANDS = (
     "compare",
     "plan",
     "audit",
+    "measure",
     "doctor",
     "diff",
     "methods",
