@@ -226,6 +226,7 @@ def _numbers(raw: Any, name: str) -> Any:
 
     try:
         found = np.asarray(raw)
-        return found if found.dtype.kind in "fiub" else found.astype(np.float64)
+        numbers = found if found.dtype.kind in "fiub" else found.astype(np.float64)
+        return numbers if numbers.flags.writeable else numbers.copy()  # torch warns of what may not be written
     except (TypeError, ValueError) as error:
         raise UnsupportedModel(f"{name} gave a {type(raw).__name__}, no table of numbers: {error}", "scores") from error
