@@ -8,7 +8,7 @@ JOBS ?= 2
 PYTEST ?=
 
 BIN := .venv/bin
-SOURCES := src tests $(wildcard benchmarks) $(wildcard tools)
+SOURCES := src tests $(wildcard benchmarks) $(wildcard examples) $(wildcard tools)
 RECIPE := pyproject.toml constraints.txt tools/environment.sh
 
 .DEFAULT_GOAL := help

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain, count
@@ -417,15 +417,17 @@ def report(
     *,
     title: str | None = None,
     overwrite: bool = False,
+    figures: Mapping[str, views.Figure] | None = None,
 ) -> Path:
     """One self-contained HTML page: opens from disk, needs no network, works without JavaScript.
 
     title      heading of the page; made from the photos' names by default
+    figures    drawings beside the explanations by their headings: {"A global surrogate": views.surrogate(...)}
     overwrite  replace a file in the way; otherwise it is refused with FileExists
     """
     from pellucid.views.report import write_report  # templates are read only when a report is wanted
 
-    return write_report(explanations, path, title=title, overwrite=overwrite)
+    return write_report(explanations, path, title=title, overwrite=overwrite, figures=figures)
 
 
 def layers(model: Handle | nn.Module | str, inputs: Any = None) -> list[tuple[str, str, tuple[int, ...], bool]]:

@@ -19,7 +19,7 @@ from tests.unit.views.planted import planted
 import pellucid.registry  # noqa: F401 - the equations stand in the methods' docstrings
 from pellucid.core.errors import FileExists, InputError
 from pellucid.core.explanation import Check, Kind, ModelCard
-from pellucid.views import PALETTES, draw, palette
+from pellucid.views import PALETTES, Figure, draw, palette
 from pellucid.views.report import render, write_report
 from pellucid.views.report.call import call, made
 from pellucid.views.report.cards import pieces, split_equation
@@ -327,3 +327,17 @@ def test_decisions_of_all_methods_of_a_call_are_told_once_each():
     )
     (work,) = facts([a, b], 100).work
     assert work.decisions == ("both", "layer four", "a rule")
+
+
+@pytest.mark.parametrize("heading", ["A surrogate", *HOSTILE[:3]], ids=range(4))
+def test_drawings_stand_beside_the_explanations(heading: str) -> None:
+    drawn = Figure(width=300, height=90, marks=(), alt="a tree & its <leaves>")
+    page = render(planted(), figures={heading: drawn})
+    without = render(planted())
+    shape, plain = Shape(page), Shape(without)
+    added = len(shape.tags) - len(plain.tags)
+    assert added == len(Shape(render(planted(), figures={"x": drawn})).tags) - len(plain.tags) > 0
+    (address,) = [value for name, value in shape.values if name == "src" and ("src", value) not in plain.values]
+    picture = Image.open(BytesIO(b64decode(address.partition(",")[2])))
+    assert picture.size == (600, 180)
+    assert ("alt", drawn.alt) in shape.values and 'href="#figures"' in page and 'id="figures"' not in without

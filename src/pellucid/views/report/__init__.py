@@ -15,6 +15,7 @@ from pellucid.core.errors import InputError
 from pellucid.core.explanation import Explanation
 from pellucid.core.players import players_of
 from pellucid.views.columns import tones
+from pellucid.views.figure import Figure
 from pellucid.views.palette import palette
 from pellucid.views.picture import png_bytes
 from pellucid.views.report.call import call
@@ -36,17 +37,19 @@ def write_report(
     title: str | None = None,
     date: Date | str | None = None,
     overwrite: bool = False,
+    figures: Mapping[str, Figure] | None = None,
 ) -> Path:
     """Write a report into one file; gives its path.
 
     title      heading of the report; None names the photos or texts.
+    figures    drawings beside the explanations by their headings, such as that of a surrogate.
     date       as it is to be printed; None is today.
     overwrite  whether a file of that name may be replaced.
     Raises FileExists before anything is drawn, InputError where there is nothing to show or no such folder.
     """
     where = Path(path)
     refuse_existing([where], overwrite)
-    return write_bytes(where, render(explanations, title, date=date).encode("utf-8"), overwrite)
+    return write_bytes(where, render(explanations, title, date=date, figures=figures).encode("utf-8"), overwrite)
 
 
 def render(
@@ -55,6 +58,7 @@ def render(
     *,
     date: Date | str | None = None,
     budget: int = BUDGET,
+    figures: Mapping[str, Figure] | None = None,
 ) -> str:
     """The report as HTML. Arguments as in `write_report`; `budget` is in bytes of pictures."""
     them = [explanations] if isinstance(explanations, Explanation) else list(explanations)
@@ -73,6 +77,7 @@ def render(
         note=note,
         call=call(them),
         references=references(),
+        figures=[(name, uri(one.png()), one) for name, one in (figures or {}).items()],
         failed=[(p, q, m, c) for p, q, m in page.maps for c in m.chips if c.mark == "failed"],
     )
 
