@@ -18,7 +18,7 @@ def main(given: list[str] | None = None) -> None:
     """The whole example."""
     parser = argparse.ArgumentParser(prog="python -m examples.digits", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("digits-report"), help="folder to write to (%(default)s)")
-    parser.add_argument("--epochs", type=int, default=8, help="passes over the training digits (%(default)s)")
+    parser.add_argument("--epochs", type=int, default=12, help="passes over the training digits (%(default)s)")
     parser.add_argument("--samples", type=int, default=1000, help="coalitions of LIME and SHAP (%(default)s)")
     parser.add_argument("--training", type=int, default=4000, help="digits to train with (%(default)s)")
     asked = parser.parse_args(given)
