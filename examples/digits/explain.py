@@ -59,7 +59,7 @@ def explained(
     return pellucid.explain(handle, photos, list(how))
 
 
-def surrogate(classifier: Classifier, digits: Digits, depth: int = 4) -> Surrogate:
+def surrogate(classifier: Classifier, digits: Digits, depth: int = 5) -> Surrogate:
     """A tree of questions about single pixels that says what the net says, as far as it does: see its fidelity."""
     flat = digits.pictures[..., 0].reshape(len(digits.labels), -1)
 
