@@ -19,6 +19,7 @@ def adapted(
     outputs: Any = None,
     emits: str | None = None,
     rows: int | Literal["auto"] = "auto",
+    processes: int = 1,
 ) -> FunctionModel:
     """A handle on what can only be asked for scores.
 
@@ -29,8 +30,9 @@ def adapted(
     pick = outputs if callable(outputs) else None
     fn = score if pick is None else lambda rows: pick(score(rows))
     return FunctionModel(
-        fn, front, labels or known, name=name, emits=emits, rows=rows, framework=framework, source=model
-    )
+        fn, front, labels or known, name=name, emits=emits, rows=rows, framework=framework, source=model,
+        processes=processes,
+    )  # fmt: skip
 
 
 def scorer(model: Any) -> tuple[Callable[[Any], Any], tuple[str, ...] | None, str]:

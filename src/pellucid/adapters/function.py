@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
+from pellucid.adapters.processes import Workers, parts
 from pellucid.core.ask import PLAIN, Answer, Can, Lane, Pixels, Rows
 from pellucid.core.errors import NonFinite, ParameterError, SiteError, UnsupportedModel
 from pellucid.core.explanation import ModelCard
@@ -43,6 +44,8 @@ class FunctionModel:
     emits   what the scores are; found out by looking at the first rows when not given
     rows    rows at once; `auto` as many as take 64 MB, at most 4,096
     source  what was wrapped, for the name and the fingerprint; the function itself by default
+    processes  in which the function runs at once, for functions that hold Python's lock; 1 for this one. The function
+               must be one that can be pickled. They end with `close()`, or with the handle
     """
 
     can = frozenset({Can.SCORE})
@@ -60,6 +63,7 @@ class FunctionModel:
         rows: int | Literal["auto"] = "auto",
         framework: str = "function",
         source: object = None,
+        processes: int = 1,
     ) -> None:
         if emits is not None and emits not in EMITS:
             raise ParameterError(f"emits={emits!r}", f"one of {', '.join(EMITS)}")
@@ -72,6 +76,13 @@ class FunctionModel:
         self.dtype: torch.dtype = getattr(front, "dtype", torch.float32)
         self.device = torch.device("cpu")
         self._outputs: tuple[int, str] | None = None
+        workers = None if processes == 1 and not isinstance(processes, bool) else Workers(fn, processes)
+        self.workers: Workers | None = workers
+
+    def close(self) -> None:
+        """End the processes, if there are any; they start again when the model is asked again."""
+        if self.workers is not None:
+            self.workers.close()
 
     def __repr__(self) -> str:
         known = "no class names" if self.labels.names is None else f"{len(self.labels.names)} class names"
@@ -94,16 +105,27 @@ class FunctionModel:
 
     def scores(self, rows: Tensor) -> Tensor:
         """Scores [rows, outputs], float64. Raises UnsupportedModel for answers that are no matrix of numbers."""
-        raw = self.fn(self.preprocess.decoded(rows))
+        if self.workers is None or len(rows) == 1:
+            return self._table(self.fn(self.preprocess.decoded(rows)), len(rows))
+        each = parts(len(rows), self.workers.count)
+        answers = self.workers([self.preprocess.decoded(rows[some]) for some in each])
+        return torch.cat([self._table(raw, some.stop - some.start) for raw, some in zip(answers, each, strict=True)])
+
+    def _table(self, raw: Any, count: int) -> Tensor:
         found = raw.detach().cpu() if isinstance(raw, Tensor) else torch.as_tensor(_numbers(raw, self.name))
         found = found[:, None] if found.ndim == 1 else found
-        if found.ndim != 2 or len(found) != len(rows):
+        if found.ndim != 2 or len(found) != count:
             raise UnsupportedModel(
-                f"{self.name} gave scores of shape {tuple(found.shape)} for {len(rows)} rows",
+                f"{self.name} gave scores of shape {tuple(found.shape)} for {count} rows",
                 "one row of scores for every row: [rows, outputs], or [rows]",
                 "of several answers choose one: wrap(model, table, outputs=lambda answers: answers[0])",
             )
         return found.double()
+
+    @property
+    def evaluator(self) -> str:
+        """How it runs, for the record."""
+        return "plain: a function" + ("" if self.workers is None else f" in {self.workers.count} processes")
 
     def fingerprint(self) -> str:
         """Hash of what was wrapped, as far as it can be written down; else of its name."""
@@ -137,7 +159,7 @@ class FunctionSession:
         self.model, self.x, self.outputs, self.emits = model, x, outputs, emits
         self.labels, self.verification, self.time = model.labels, verification, 0.0
         self.card = ModelCard(
-            name=model.name, fingerprint=model.fingerprint(), evaluator="plain: a function", framework=model.framework
+            name=model.name, fingerprint=model.fingerprint(), evaluator=model.evaluator, framework=model.framework
         )
 
     @property
@@ -184,7 +206,9 @@ class FunctionSession:
 
     def rows(self, lane: Lane, graded: int) -> int:
         most = self.model.most_rows
-        return most if isinstance(most, int) else max(1, min(MOST, AT_ONCE // max(1, self.bytes(lane))))
+        if isinstance(most, int):
+            return most * (1 if self.model.workers is None else self.model.workers.count)
+        return max(1, min(MOST, AT_ONCE // max(1, self.bytes(lane))))
 
     def bytes(self, lane: Lane) -> int:
         return self.x[0].numel() * self.x.element_size()

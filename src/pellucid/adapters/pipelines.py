@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
@@ -25,16 +26,16 @@ def opened(pipeline: Any) -> tuple[nn.Module, Any] | None:
     return (module, tokenizer) if isinstance(module, nn.Module) and is_tokenizer(tokenizer) else None
 
 
-def scores_of(pipeline: Any) -> Callable[[list[str]], list[list[float]]]:
+@dataclass(frozen=True, slots=True)
+class Scored:
     """Texts to the scores of all classes before any softmax, [texts, classes], in the order of the configuration."""
-    labels = named(pipeline)
 
-    def score(texts: list[str]) -> list[list[float]]:
-        each = pipeline(list(texts), top_k=None, function_to_apply="none")
+    pipeline: Any
+
+    def __call__(self, texts: Sequence[str]) -> list[list[float]]:
+        each = self.pipeline(list(texts), top_k=None, function_to_apply="none")
         found = [{str(one["label"]): float(one["score"]) for one in row} for row in each]
-        return [[row[label] for label in labels] for row in found]
-
-    return score
+        return [[row[label] for label in named(self.pipeline)] for row in found]
 
 
 def named(pipeline: Any) -> tuple[str, ...]:

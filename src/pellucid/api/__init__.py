@@ -17,6 +17,7 @@ from pellucid.adapters import FunctionModel, Handle, TorchModel
 from pellucid.adapters.choice import adapted
 from pellucid.adapters.keras import is_keras, keras_model
 from pellucid.adapters.pipelines import is_pipeline
+from pellucid.adapters.processes import alone
 from pellucid.adapters.torch.tokens import Fed
 from pellucid.api.asking import sliced, targets_of, tasks_of
 from pellucid.api.audit import audit
@@ -67,6 +68,7 @@ def wrap(
     emits: Literal["logits", "sigmoid_logits", "probabilities", "values"] | None = None,
     evaluate: Literal["auto", "plain", "prepared"] = "auto",
     rows: int | Literal["auto"] = "auto",
+    processes: int = 1,
 ) -> Handle:
     """A handle on your own model. The module is never changed: work happens on a private twin that shares its weights.
 
@@ -84,14 +86,20 @@ def wrap(
     emits       what the scores are; None finds out: rows that sum to one are probabilities, and so on
     evaluate    `auto` folds batch-norms and lays memory out channels-last where that was verified to agree
     rows        model rows at once; `auto` fits a memory budget
+    processes   in which a function, or what has `predict_proba`, runs at once: for those that hold Python's lock. It
+                must be one that can be pickled. They end with the handle's `close()`, or with the handle
     Raises InputError or ParameterError for arguments that cannot be used.
     """
     if labels is not None and (isinstance(labels, str) or not all(isinstance(one, str) for one in labels)):
         raise ParameterError(f"labels={str(labels)[:60]!r}", "a list of class names, one per output")
     if is_keras(module):
+        if processes != 1:
+            raise alone(processes, "a Keras model")
         return keras_model(module, preprocess, labels, name=name, outputs=outputs, emits=emits, rows=rows)
     if is_pipeline(module):
-        return of_pipeline(module, preprocess, labels, name=name, emits=emits, evaluate=evaluate, rows=rows)
+        return of_pipeline(
+            module, preprocess, labels, name=name, emits=emits, evaluate=evaluate, rows=rows, processes=processes
+        )
     if isinstance(preprocess, Tokens) or is_tokenizer(preprocess):
         is_module = isinstance(module, nn.Module)  # what is none is refused below
         most = zoo.places(module) if is_module else None
@@ -101,7 +109,11 @@ def wrap(
     else:
         made = _front(preprocess)
         if not isinstance(module, nn.Module):
-            return adapted(module, made, labels, name=name, outputs=outputs, emits=emits, rows=rows)
+            return adapted(
+                module, made, labels, name=name, outputs=outputs, emits=emits, rows=rows, processes=processes
+            )
+    if processes != 1:
+        raise alone(processes, type(module).__name__)
     inner: Any = module  # what is none is refused there
     if isinstance(made, Words):
         raise ParameterError(f"Words for {type(module).__name__}", "a tokenizer", "a torch model takes token ids")

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from pellucid.adapters import FunctionModel, Handle
-from pellucid.adapters.pipelines import called, emits_of, named, opened, scores_of
+from pellucid.adapters.pipelines import Scored, called, emits_of, named, opened
+from pellucid.adapters.processes import alone
 from pellucid.core.errors import ParameterError
 from pellucid.preprocess import Tokens, Words, is_tokenizer
 
@@ -20,6 +21,7 @@ def of_pipeline(
     emits: Any,
     evaluate: Any,
     rows: Any,
+    processes: int,
 ) -> Handle:
     """A pipeline opened, so that gradients and games of tokens can be asked for; with `Words`, by its scores alone.
 
@@ -33,10 +35,12 @@ def of_pipeline(
     inside = opened(pipeline)
     if inside is not None and not isinstance(preprocess, Words):
         module, tokenizer = inside
+        if processes != 1:
+            raise alone(processes, "an opened pipeline")
         front = preprocess or tokenizer
         return wrap(module, front, labels, name=name, emits=emits, evaluate=evaluate, rows=rows)
     return FunctionModel(
-        scores_of(pipeline),
+        Scored(pipeline),
         preprocess if isinstance(preprocess, Words) else Words(),
         labels,
         name=name or type(pipeline.model).__name__,
@@ -44,4 +48,5 @@ def of_pipeline(
         rows=rows,
         framework="transformers",
         source=pipeline,
+        processes=processes,
     )
