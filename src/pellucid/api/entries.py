@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
+from math import inf
 
 import torch
 from torch import Tensor
@@ -22,7 +23,9 @@ from pellucid.core.explanation import (
     TOKEN,
     WIDTH,
     Check,
+    Chosen,
     Explanation,
+    Kind,
     Passes,
     Prediction,
     Record,
@@ -82,18 +85,18 @@ def _entry(
     record: Record,
 ) -> Explanation:
     a = result.attribution
-    values = a.values[t]
+    values, kind = a.values[t], a.kind or task.method.about.kind
     return Explanation(
         values=values,
         dims=_dims(a, wave),
-        kind=a.kind or task.method.about.kind,
-        target=result.picks[t].chosen(result.scores[t], session.labels),
+        kind=kind,
+        target=_named(result.picks[t].chosen(result.scores[t], session.labels), session),
         prediction=prediction,
         inputs=wave.inputs,
         record=record,
         checks=(
             *(check.of(t) for check in a.checks),
-            *_checks(values, a.std_error, t),
+            *_checks(values, a.std_error, t, kind),
             *_saturated(task.method, result.picks[t], result.scores[t], session.emits),
         ),
         std_error=None if a.std_error is None else a.std_error[t],
@@ -102,13 +105,22 @@ def _entry(
     )
 
 
+def _named(target: Chosen, session: Ready) -> Chosen:
+    """What a score is called that is no logit of a class, where a model gives values."""
+    if session.emits != "values" or target.output != "logit":
+        return target
+    single = session.outputs == 1 and session.labels.names is None
+    name = tuple("the output" if i is not None else n for i, n in zip(target.index, target.name, strict=True))
+    return replace(target, output="value", name=name if single else target.name)
+
+
 def _dims(a: Attribution, wave: Wave) -> tuple[str, ...]:
     """Names of the axes; vectors of tokens are no places with height and width."""
     text = not wave.x.is_floating_point() and a.dims[1:] == (HEIGHT, WIDTH) and a.values.shape[2] == wave.x.shape[1]
     return (a.dims[0], TOKEN, CHANNEL) if text else a.dims
 
 
-def _checks(values: Tensor, std_error: Tensor | None, t: int) -> tuple[Check, ...]:
+def _checks(values: Tensor, std_error: Tensor | None, t: int, kind: Kind) -> tuple[Check, ...]:
     flat = values.reshape(len(values), -1)
     span = flat.amax(1) - flat.amin(1) if flat.shape[1] > 1 else flat.abs().amax(1)
     spans = span.tolist()
@@ -116,7 +128,7 @@ def _checks(values: Tensor, std_error: Tensor | None, t: int) -> tuple[Check, ..
         Check(
             name="degenerate",
             value=tuple(spans),
-            passed=tuple(0 < s < float("inf") for s in spans),
+            passed=tuple(0 < s < inf or (kind is Kind.PART and s == 0) for s in spans),
             says="range of the values: at zero they say nothing, not finite they are broken",
         )
     ]

@@ -27,6 +27,8 @@ class Kind(Enum):
     """How much a place of an inner feature map counted for the score; on the map's own grid."""
     SPREAD = "spread"
     """A second moment or variance. Never negative."""
+    PART = "part"
+    """How far each place belongs to the part that was found, 0 … 1. An empty part is an answer too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ Replies = dict[bytes, Tensor]
 
 
 @method(
-    kind=Kind.CONTRIBUTION,
+    kind=Kind.PART,
     cite=("ribeiro2018anchors", "kaufmann2013information"),
     needs=(Can.SCORE,),
     keeps={"implementation_invariance"},

@@ -22,7 +22,7 @@ LEAST, MOST = 0.1, 30.0
 
 
 @method(
-    kind=Kind.SPREAD,
+    kind=Kind.PART,
     cite=("fong2019understanding",),
     needs=(Can.GRADIENT,),
     keeps={"implementation_invariance"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pellucid.core.explanation import TOKEN, Explanation, Kind
+from pellucid.core.explanation import CHANNEL, TOKEN, Explanation, Kind
 from pellucid.views.cell import QUIET, SMALL, strip
 from pellucid.views.drawing import look_of
 from pellucid.views.figure import Mark, Photo, Text
@@ -21,6 +21,7 @@ MEANING = {
     Kind.CONTRIBUTION: "the part of the score that each pixel is held responsible for",
     Kind.CAM: "how much each place of an inner layer counted for the score",
     Kind.SPREAD: "how much the gradient or the score varies around the picture",
+    Kind.PART: "what belongs to the part that keeps the answer",
 }
 """What the numbers of a kind are, in half a sentence."""
 
@@ -29,6 +30,7 @@ MEANING_IN_TEXT = {
     Kind.CONTRIBUTION: "the part of the score that each token is held responsible for",
     Kind.CAM: "how much each token counted for the score",
     Kind.SPREAD: "how much the gradient or the score varies around the text",
+    Kind.PART: "the words that keep the answer",
 }
 """The same of texts."""
 
@@ -37,6 +39,7 @@ MEANING_IN_ROW = {
     Kind.CONTRIBUTION: "the part of the score that each column is held responsible for",
     Kind.CAM: "how much each column counted for the score",
     Kind.SPREAD: "how much the gradient or the score varies around the row",
+    Kind.PART: "the columns that keep the answer",
 }
 """The same of rows of a table."""
 MEANINGS: dict[Noun, dict[Kind, str]] = {"photo": MEANING, "text": MEANING_IN_TEXT, "row": MEANING_IN_ROW}
@@ -70,15 +73,17 @@ def legend_marks(
     cells: Sequence[Cell], look: Look | str | None, share: str, left_out: int, x: float, y: float, room: float
 ) -> list[Mark]:
     """A swatch and a sentence for each kind of map in the figure, then what holds for all of it."""
-    methods: dict[tuple[Kind, Look, Noun], list[str]] = {}
+    methods: dict[tuple[Kind, Look, Noun, bool], list[str]] = {}
     for cell in cells:
-        names = methods.setdefault((cell.row.kind, look_of(cell.row, look), shown_as(cell.row)), [])
+        row = cell.row
+        names = methods.setdefault((row.kind, look_of(row, look), shown_as(row), CHANNEL in row.dims), [])
         if cell.row.title not in names:
             names.append(cell.row.title)
     marks: list[Mark] = []
-    for (kind, chosen, noun), names in methods.items():
+    for (kind, chosen, noun, reduced), names in methods.items():
         marks.append(Photo(x=x, y=y + 3, width=_SWATCH, height=7, rgb=strip(palette(chosen.palette), chosen)))
-        y = _lines(marks, sentence(kind, chosen, names, noun), x + _SWATCH + 14, y, min(room - _SWATCH - 14, 1100)) + 5
+        text = sentence(kind, chosen, names, noun, reduced=reduced)
+        y = _lines(marks, text, x + _SWATCH + 14, y, min(room - _SWATCH - 14, 1100)) + 5
     said = what(cell.row for cell in cells).replace("photo", "image")
     more = f"{plural(left_out, f'more {said}')} {'are' if left_out > 1 else 'is'} not shown." if left_out else ""
     tail = " ".join(part for part in (_SHARED.get(share, ""), more) if part)
@@ -92,8 +97,11 @@ def shown_as(row: Explanation) -> Noun:
     return "text" if TOKEN in row.dims else "row" if is_row(row) else "photo"
 
 
-def sentence(kind: Kind, look: Look, methods: Sequence[str], noun: Noun = "photo") -> str:
-    """`Integrated Gradients: the part of the score ..., orange for and purple against; colours end at ...`."""
+def sentence(kind: Kind, look: Look, methods: Sequence[str], noun: Noun = "photo", *, reduced: bool = True) -> str:
+    """`Integrated Gradients: the part of the score ..., orange for and purple against; colours end at ...`.
+
+    reduced  whether there were channels, of which one number was made
+    """
     more = f" and {len(methods) - 6} more" if len(methods) > 6 else ""
     parts = [f"{', '.join(methods[:6])}{more}: {MEANINGS[noun][kind]}"]
     if look.scale == "centred":
@@ -107,9 +115,9 @@ def sentence(kind: Kind, look: Look, methods: Sequence[str], noun: Noun = "photo
         )
     if noun == "row":
         return ", ".join(parts) + "."
-    if kind is not Kind.CAM:
-        reduced = _REDUCED[look.reduce]
-        parts.append(reduced.replace("channels", "the vector") if noun == "text" else reduced)
+    if reduced and kind is not Kind.CAM:
+        how = _REDUCED[look.reduce]
+        parts.append(how.replace("channels", "the vector") if noun == "text" else how)
     end = f"; colours end at the {number(look.clip)}th percentile" if look.clip < 100 else ""
     return ", ".join(parts) + end + "."
 

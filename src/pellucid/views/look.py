@@ -64,6 +64,7 @@ LOOKS: Mapping[str, Look] = {
     "cam": Look(reduce="sum", scale="zero", palette="magma", overlay=0.8),
     "signed_cam": Look(reduce="sum", scale="centred", palette="PuOr9_r", overlay=0.8),
     "spread": Look(reduce="sum", clip=99.5, scale="zero", palette="cividis"),
+    "part": Look(reduce="sum", scale="zero", palette="magma", overlay=0.8),
     "grayscale": Look(reduce="sum_abs", clip=99.5, scale="zero", palette="gray"),
     "rgb": Look(reduce="rgb", clip=99.5, scale="zero", palette="gray"),
 }

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from pellucid.core.explanation import TOKEN, Check, Explanation, Kind
+from pellucid.core.explanation import CHANNEL, TOKEN, Check, Explanation, Kind
 from pellucid.core.method import CATALOGUE, jsonable
 from pellucid.core.words import WORDS
 from pellucid.views.drawing import look_of
@@ -25,6 +25,7 @@ KINDS = {
     Kind.CONTRIBUTION: "Contribution",
     Kind.CAM: "Class activation",
     Kind.SPREAD: "Spread",
+    Kind.PART: "Part",
 }
 """Names of the kinds, for people."""
 
@@ -36,6 +37,7 @@ LIMITS = {
     Kind.CAM: "The map lives on the coarse grid of one inner layer and is drawn larger by interpolation: its edges are "
     "not the edges of objects, and other layers may say something else.",
     Kind.SPREAD: "It shows where the answer is unsteady, without a sign: neither for nor against the class.",
+    Kind.PART: "It says what is enough, not what is needed: another part may be enough as well.",
 }
 """What the numbers of a kind cannot say."""
 
@@ -135,7 +137,8 @@ def _meaning(row: Explanation) -> str:
 
 
 def _colours(row: Explanation) -> str:
-    return sentence(row.kind, look_of(row), [""], shown_as(row)).removeprefix(": ")
+    said = sentence(row.kind, look_of(row), [""], shown_as(row), reduced=CHANNEL in row.dims)
+    return said.removeprefix(": ")
 
 
 def _sentence(text: str) -> str:
