@@ -12,6 +12,8 @@ import pytest
 import torch
 from tests.unit.views.planted import planted
 
+import pellucid
+from pellucid import KernelSHAP, Table, TabularLIME
 from pellucid.core.explanation import Check, Kind
 from pellucid.views.report import write_report
 
@@ -231,3 +233,23 @@ def test_texts_are_words_with_colours_and_no_map_is_spoken_of(browser, tmp_path)
     assert re.fullmatch(r"relevance not at the input .+ %", chip.inner_text().strip())
     assert said == []
     page.close()
+
+
+def test_rows_are_bars_with_names_and_axe_finds_nothing(browser, tmp_path):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    data = torch.randn(60, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    table = Table.of(data, names=["age", HOSTILE, "steps"])
+    model = pellucid.wrap(lambda rows: rows.sum(1) - 2 * (rows[:, 1] > 0), table)
+    entries = pellucid.explain(model, data[:2], [TabularLIME(samples=200), KernelSHAP()])
+    report = write_report(entries, tmp_path / "rows.html")
+    for scheme in ("light", "dark"):
+        with opened(browser, report, color_scheme=scheme, reduced_motion="reduce") as page:
+            assert page.locator(".overline").first.inner_text() == "Row 1 of 2"
+            assert page.locator(".columns li").count() == 2 * 2 * 3
+            assert page.locator("main b").count() == 0
+            widths = page.eval_on_selector_all(
+                ".columns svg rect:first-child", "all => all.map(r => r.getBoundingClientRect().width)"
+            )
+            assert max(widths) > 100
+            found = axe.Axe().run(page).response["violations"]
+            assert not found, [(v["id"], v["help"], [n["html"][:120] for n in v["nodes"][:3]]) for v in found]

@@ -257,7 +257,7 @@ def _time(handle: Handle, inputs: Any, targets: Any, output: Output | None, meth
         with handle.ready(wave.x) as session:
             session.measure()
             stand_in = Rehearsal(session, wave.x, True)
-            run(stand_in, wave.x, one, references_of(handle))
+            run(stand_in, wave.x, [fitting(task, session) for task in one], references_of(handle))
             total += stand_in.time
     return total
 

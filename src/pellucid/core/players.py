@@ -128,9 +128,14 @@ def _bin(row: Explanation, column: int, name: str) -> str:
     if bins is None:
         return ""
     low, high = bins[0, column].double().tolist()
-    above = f"{low:.6g} < " if low > -inf else ""
-    below = f" <= {high:.6g}" if high < inf else ""
+    above = f"{_short(low)} < " if low > -inf else ""
+    below = f" <= {_short(high)}" if high < inf else ""
     return f"{above}{name}{below}" if above or below else ""
+
+
+def _short(border: float) -> str:
+    """Four digits, or all those before the point: `0.07294`, `2.475`, `123457`."""
+    return f"{border:.{max(4, len(str(int(abs(border)))))}g}"
 
 
 # -- every place a player ----------------------------------------------------------------------------------------
