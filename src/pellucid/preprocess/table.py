@@ -14,6 +14,7 @@ from pellucid.core.errors import InputError, ParameterError, nearest
 from pellucid.core.explanation import Inputs
 from pellucid.core.points import generator
 from pellucid.ops.boards import Board, backgrounds, grouped
+from pellucid.preprocess.plain import NoPixels
 
 if TYPE_CHECKING:
     import narwhals as nw
@@ -64,7 +65,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Table:
+class Table(NoPixels):
     """What the columns of a table are, and reference rows of it.
 
     columns     in the order in which the model takes them
@@ -126,21 +127,6 @@ class Table:
     def library(self) -> Any:
         """The library that frames are made with: that of the table, or for arrays any that is installed."""
         return _any_backend() if self.like == "numpy" else self.like
-
-    @property
-    def linked(self) -> bool:
-        return False
-
-    @property
-    def size(self) -> None:
-        return None
-
-    def to_rows(self, pixels: Tensor) -> Tensor:
-        """Columns have no other unit."""
-        return pixels
-
-    def to_pixels(self, rows: Tensor) -> Tensor:
-        return rows
 
     # -- rows --------------------------------------------------------------------------------------------------------
 

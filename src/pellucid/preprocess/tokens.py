@@ -13,6 +13,7 @@ from torch import Tensor
 from pellucid.core.errors import InputError, ParameterError
 from pellucid.core.explanation import TOKEN
 from pellucid.ops.boards import NOBODY, Board, grouped
+from pellucid.preprocess.plain import NoPixels
 
 ENDLESS = 10**9
 """Tokenizers without a longest length give a number above it."""
@@ -29,7 +30,7 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tokens:
+class Tokens(NoPixels):
     """Rows of token ids, made by a tokenizer of the `transformers` library or one that is used like it.
 
     tokenizer  `tokenizer([text])["input_ids"]` gives the ids, `tokenizer.convert_ids_to_tokens(ids)` their pieces
@@ -47,23 +48,6 @@ class Tokens:
         own = getattr(tokenizer, "model_max_length", None)
         limits = [n for n in (own, most) if n is not None and n < ENDLESS]
         return cls(tokenizer=tokenizer, pad=tokenizer.pad_token_id, longest=min(limits, default=None))
-
-    # -- what a model's preprocessing is asked for; there are no pixels in a text -------------------------------------
-
-    @property
-    def linked(self) -> bool:
-        return False
-
-    @property
-    def size(self) -> None:
-        return None
-
-    def to_rows(self, pixels: Tensor) -> Tensor:
-        """Vectors of tokens have no other unit."""
-        return pixels
-
-    def to_pixels(self, rows: Tensor) -> Tensor:
-        return rows
 
     # -- texts -------------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from pellucid.core.errors import InputError, ParameterError
 from pellucid.core.explanation import TOKEN, Inputs
 from pellucid.ops.boards import NOBODY, Board, grouped
 from pellucid.preprocess.boundaries import Split, between, characters, words
+from pellucid.preprocess.plain import NoPixels
 
 GONE = 0
 """The number of the empty string."""
@@ -21,7 +22,7 @@ SPLITS: dict[str, Split] = {"words": words, "characters": characters}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Words:
+class Words(NoPixels):
     """Rows of the numbers of strings: words and what stands between them, in turn.
 
     A row joined together is the text. Hidden words are taken out, or another is put in their place.
@@ -40,23 +41,6 @@ class Words:
     _numbers: dict[str, int] = field(default_factory=lambda: {"": GONE}, repr=False)
 
     dtype = torch.float64
-
-    # -- what a model's front is asked for; there are no pixels in a text --------------------------------------------
-
-    @property
-    def linked(self) -> bool:
-        return False
-
-    @property
-    def size(self) -> None:
-        return None
-
-    def to_rows(self, pixels: Tensor) -> Tensor:
-        """Words have no other unit."""
-        return pixels
-
-    def to_pixels(self, rows: Tensor) -> Tensor:
-        return rows
 
     # -- rows --------------------------------------------------------------------------------------------------------
 
