@@ -12,6 +12,8 @@ from pathlib import Path
 
 import torch
 
+pytest_plugins = ["pellucid.pytest_plugin"]  # found by itself where pellucid is installed, and then the same one
+
 
 def _compiled_operators_load() -> bool:
     found = find_spec("torchvision")

@@ -21,6 +21,10 @@ from __future__ import annotations
 
 from pellucid.testing import tiny as tiny
 from pellucid.testing.adapter import check_adapter as check_adapter
+from pellucid.testing.assertions import Unexpected as Unexpected
+from pellucid.testing.assertions import assert_explanations_close as assert_explanations_close
+from pellucid.testing.assertions import assert_mass_in as assert_mass_in
+from pellucid.testing.assertions import assert_not_degenerate as assert_not_degenerate
 from pellucid.testing.checks import Check as Check
 from pellucid.testing.checks import Result as Result
 from pellucid.testing.checks import check_method as check_method
