@@ -186,7 +186,9 @@ class Coalitions(Points):
             mask = shown[0][:, labels]
         else:
             mask = torch.stack([one[:, where] for one, where in zip(shown, labels, strict=True)], 1)
-        mask = mask.unflatten(1, (-1, *(1,) * (x.ndim - labels.ndim)))  # [points, batch, (channel,) *places]
+        deep = (1,) * (x.ndim - labels.ndim)
+        behind = x.shape[1 : labels.ndim] == labels.shape[1:]  # vectors stand behind their places, channels before
+        mask = mask.view(*mask.shape, *deep) if behind else mask.unflatten(1, (-1, *deep))
         fill = self._fill(k, b0, b1)
         made = torch.where(mask, x, fill) if mask.dtype == torch.bool else torch.lerp(fill, x[None], mask.to(x.dtype))
         made = made.flatten(0, 1)
