@@ -35,6 +35,7 @@ from pellucid.core.measurements import Measurement, Measurements, join
 from pellucid.core.method import About, Explains, Method, is_method
 from pellucid.core.metric import AboutMetric, Measures
 from pellucid.core.plan import Plan
+from pellucid.core.scorecard import Scorecard
 from pellucid.core.site import AUTO
 from pellucid.core.store import Shelf
 from pellucid.core.target import OUTPUTS, Asked, Output, Target, width
@@ -424,7 +425,7 @@ def plan(
 
 
 def report(
-    explanations: Explanations | Sequence[Explanation],
+    explanations: Explanations | Sequence[Explanation] | Scorecard,
     path: str | Path,
     *,
     title: str | None = None,
@@ -433,10 +434,15 @@ def report(
 ) -> Path:
     """One self-contained HTML page: opens from disk, needs no network, works without JavaScript.
 
+    explanations  what `explain` gave, or a scorecard
     title      heading of the page; made from the photos' names by default
     figures    drawings beside the explanations by their headings: {"A global surrogate": views.surrogate(...)}
     overwrite  replace a file in the way; otherwise it is refused with FileExists
     """
+    if isinstance(explanations, Scorecard):
+        from pellucid.views.report.scorecard import write_scorecard
+
+        return write_scorecard(explanations, path, title=title, overwrite=overwrite)
     from pellucid.views.report import write_report  # templates are read only when a report is wanted
 
     return write_report(explanations, path, title=title, overwrite=overwrite, figures=figures)

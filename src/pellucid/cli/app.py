@@ -25,6 +25,7 @@ COMMANDS = (
     "plan",
     "audit",
     "measure",
+    "scorecard",
     "doctor",
     "diff",
     "methods",

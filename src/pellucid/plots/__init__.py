@@ -15,6 +15,7 @@ from pellucid.plots.steps import force, waterfall
 from pellucid.plots.summary import bar, beeswarm
 from pellucid.plots.texts import plot_text_explanations
 from pellucid.plots.tiles import plot_explanations
+from pellucid.views.pareto import pareto
 
 if TYPE_CHECKING:
     from pellucid.studio.texts import interactive_text_explanations
@@ -25,6 +26,7 @@ __all__ = [
     "force",
     "image_plot",
     "interactive_text_explanations",
+    "pareto",
     "plot_explanations",
     "plot_features",
     "plot_image_explanation",

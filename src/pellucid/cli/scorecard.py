@@ -1,0 +1,146 @@
+"""`pellucid scorecard`: which method should I believe for this model?"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pellucid.cli import model as models
+from pellucid.cli import text
+from pellucid.cli.app import Verb
+from pellucid.cli.inputs import given, refuse_missing
+from pellucid.cli.job import chosen
+from pellucid.cli.model import BUNDLED, load_model, looks_like_a_model
+from pellucid.cli.request import Setting
+from pellucid.cli.talk import Talk, progress, talk_options
+from pellucid.core.errors import FileExists
+
+if TYPE_CHECKING:
+    from pellucid.core.scorecard import Scorecard
+
+EXAMPLES = (
+    "pellucid scorecard -o scorecard.html",
+    "pellucid scorecard timm:resnet18 photos/ -m grad_cam,layer_cam,gradient -o out",
+    "pellucid scorecard photos/ --metric insertion_deletion --no-sanity --json",
+)
+PAGE, NUMBERS, PICTURE = "scorecard.html", "scorecard.json", "scorecard.png"
+ENDINGS = (".html", ".json", ".png", ".svg")
+
+
+@click.command("scorecard", cls=Verb, examples=EXAMPLES)
+@talk_options
+@click.argument("words", nargs=-1, metavar="[MODEL] [INPUT]...")
+@click.option("-M", "--model", "named", metavar="MODEL", help=models.HELP)
+@click.option(
+    "-m",
+    "--method",
+    "methods",
+    multiple=True,
+    metavar="NAME",
+    help="A method, a list a,b,c or a group; may be repeated. Default: ten of all families that cost little.",
+)
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME",
+    help="A metric, a list or a family; may be repeated. Default: insertion − deletion and fidelity correlation, which "
+    "decide; avg-sensitivity and sparseness.",
+)
+@click.option("--no-controls", "controls", flag_value=False, default=True, help="Without maps that know nothing.")
+@click.option("--no-sanity", "sanity", flag_value=False, default=True, help="Without the sanity tests.")
+@click.option(
+    "--again",
+    type=click.IntRange(1),
+    default=4,
+    show_default=True,
+    help="Photos on which methods are asked again, for sanity and robustness.",
+)
+@click.option("--param", "settings", multiple=True, metavar="METHOD.PARAMETER=VALUE", help="As for `explain`.")
+@click.option(
+    "-o",
+    "--output-dir",
+    "place",
+    metavar="OUT",
+    help="A folder for page, numbers and picture, or one file: .html, .json, .png, .svg. Default: nothing is written.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace files of the same names; refused otherwise.")
+def command(
+    talk: Talk,
+    words: tuple[str, ...],
+    named: str | None,
+    methods: tuple[str, ...],
+    metrics: tuple[str, ...],
+    settings: tuple[str, ...],
+    place: str | None,
+    overwrite: bool,
+    **options: Any,
+) -> None:
+    """Tell which method to believe for a model: methods × metrics over photos, sanity tests, a recommendation.
+
+    INPUT are pictures or folders of the kind that matters, eight or more. Without any, four photos of scikit-image and
+    a part of each are taken. Takes minutes; fewer than six photos can show no difference.
+    """
+    name, inputs = _split(words, named)
+    to = None if place is None else _free(Path(place).expanduser(), overwrite)
+    made = chosen(methods, [Setting.read(one) for one in settings]) if methods else None
+    refuse_missing(inputs)
+    handle = load_model(name)
+    import pellucid
+    from pellucid import registry
+
+    wanted = registry.make_metrics(",".join(metrics)) if metrics else None
+    if inputs:
+        found = given(inputs, [handle])
+        photos = list(found.each)
+        for why in found.failed:
+            talk.warn(" ".join(str(why).split()))
+    else:
+        from pellucid.zoo.samples import eight_photos
+
+        photos = list(eight_photos())
+        talk.note("no photos given: four of scikit-image, and a part of each")
+    with progress(talk) as shown:
+        card = pellucid.scorecard(handle, photos, made, metrics=wanted, progress=shown, **options)
+    talk.say(str(card))
+    written = [] if to is None else _write(card, to)
+    talk.say()
+    talk.say(f"written: {', '.join(map(str, written))}" if written else text.quiet("nothing written: -o FOLDER"))
+    talk.document({**card.document(), "written": [str(one) for one in written]})
+
+
+def _split(words: tuple[str, ...], named: str | None) -> tuple[str, tuple[str, ...]]:
+    """The model, and the inputs: a leading word that looks like a model is one."""
+    if words and looks_like_a_model(words[0]):
+        if named is not None:
+            raise click.UsageError(f"two models, {named} and {words[0]}: one scorecard is about one.")
+        return words[0], words[1:]
+    return named or BUNDLED, words
+
+
+def _free(path: Path, overwrite: bool) -> tuple[Path, ...]:
+    """The files that will be written. Raises FileExists before anything is computed."""
+    single = path.suffix.lower() in ENDINGS and not path.is_dir()
+    files = (path,) if single else tuple(path / name for name in (PAGE, NUMBERS, PICTURE))
+    for one in files:
+        if one.exists() and not overwrite:
+            raise FileExists(f"{one} is in the way", do="choose another place with -o, or give --overwrite")
+    return files
+
+
+def _write(card: Scorecard, files: tuple[Path, ...]) -> list[Path]:
+    from pellucid import report
+    from pellucid.views.pareto import pareto
+
+    for one in files:
+        os.makedirs(one.parent, exist_ok=True)
+        if one.suffix.lower() == ".html":
+            report(card, one, overwrite=True)
+        elif one.suffix.lower() == ".json":
+            card.save(one, overwrite=True)
+        else:
+            pareto(card).save(one, overwrite=True)
+    return list(files)
