@@ -79,7 +79,9 @@ def command(
     overwrite: bool,
     **options: Any,
 ) -> None:
-    """Tell which method to believe for a model: methods × metrics over photos, sanity tests, a recommendation.
+    """Tell which method to believe for a model.
+
+    Methods × metrics over photos, sanity tests, and a recommendation with its reasons and its doubt.
 
     INPUT are pictures or folders of the kind that matters, eight or more. Without any, four photos of scikit-image and
     a part of each are taken. Takes minutes; fewer than six photos can show no difference.
