@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from pellucid.adapters import Handle
 
 BUNDLED = "efficientnet_lite0"
-PLACES = ("timm", "torchvision", "hf")
+PLACES = ("timm", "torchvision", "hf", "keras")
 FACTORY = re.compile(r"([A-Za-z_]\w*(\.\w+)*|[^:]+\.py):[A-Za-z_]\w*")
 HELP = (
     f"{BUNDLED} (the default), timm:NAME, torchvision:NAME[@WEIGHTS], hf:OWNER/NAME or hf:FOLDER (classifiers of "
-    "images or of texts), or package.module:factory or FILE.py:factory, a "
+    "images or of texts), keras:FILE.keras, or package.module:factory or FILE.py:factory, a "
     "function of your own that returns a torch.nn.Module, a text-classification pipeline or a handle from "
     "pellucid.wrap; it is the only form that runs code of yours."
 )

@@ -94,3 +94,12 @@ def test_where_no_keras_runs_it_is_started_on_torch(tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["KerasModel", "False"], done.stderr
+
+
+def test_on_the_command_line(tmp_path: Path) -> None:
+    name = saved(net(), tmp_path)
+    pellucid.images.read(photo()).image().save(tmp_path / "p.png")
+    command = ["explain", name, str(tmp_path / "p.png"), "-m", "lrp,grad_cam", "-o", str(tmp_path / "out")]
+    done = subprocess.run([sys.executable, "-m", "pellucid", *command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert any((tmp_path / "out").iterdir())
