@@ -187,7 +187,7 @@ class Coalitions(Points):
         else:
             mask = torch.stack([one[:, where] for one, where in zip(shown, labels, strict=True)], 1)
         deep = (1,) * (x.ndim - labels.ndim)
-        behind = x.shape[1 : labels.ndim] == labels.shape[1:]  # vectors stand behind their places, channels before
+        behind = labels.ndim == 2  # vectors stand behind their tokens, channels before height and width
         mask = mask.view(*mask.shape, *deep) if behind else mask.unflatten(1, (-1, *deep))
         fill = self._fill(k, b0, b1)
         made = torch.where(mask, x, fill) if mask.dtype == torch.bool else torch.lerp(fill, x[None], mask.to(x.dtype))
