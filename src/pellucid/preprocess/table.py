@@ -314,6 +314,8 @@ def _codes(column: Column, series: nw.Series[Any]) -> np.ndarray[Any, Any]:
 
 
 def _floats(series: nw.Series[Any]) -> np.ndarray[Any, Any]:
+    if not series.null_count():
+        return series.to_numpy().astype(np.float64)
     gone = series.is_null().to_list()
     return np.array([np.nan if g else float(v) for v, g in zip(series.to_list(), gone, strict=True)], dtype=np.float64)
 
@@ -330,7 +332,7 @@ def _series(column: Column, numbers: np.ndarray[Any, Any]) -> nw.Series[Any]:
 
     native = column.native
     if column.coded:
-        return native[[int(n) if n >= 0 else len(column.values) for n in numbers]]
+        return native[np.where(numbers >= 0, numbers, len(column.values)).astype(np.int64).tolist()]
     gone = np.isnan(numbers)
     values: Iterable[Any] = numbers
     if native.dtype.is_integer() or column.type == "date":
