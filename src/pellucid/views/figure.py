@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 from typing import Literal
@@ -188,6 +188,13 @@ def _svg(mark: Mark) -> str:
 def bottom(marks: Sequence[Mark]) -> float:
     """The lowest point that any mark reaches."""
     return max((_end(mark) for mark in marks), default=0.0)
+
+
+def moved(mark: Mark, down: float) -> Mark:
+    """The same mark lower by so much."""
+    if isinstance(mark, Shape):
+        return replace(mark, points=tuple((x, y + down) for x, y in mark.points))
+    return replace(mark, y=mark.y + down)
 
 
 def _end(mark: Mark) -> float:

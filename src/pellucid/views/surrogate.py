@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from pellucid.studies.surrogate import Surrogate, Weight
 from pellucid.studies.trees import Node
 from pellucid.views.cell import BAR_EXPLAINED, INK, LINE, QUIET, SMALL, TITLE, TRACK, chip
-from pellucid.views.figure import Box, Figure, Mark, Photo, Text, bottom
+from pellucid.views.figure import Box, Figure, Mark, Photo, Shape, Text, bottom, moved
 from pellucid.views.letters import fit, width
 from pellucid.views.words import number, plural
 
@@ -30,12 +30,10 @@ def surrogate(it: Surrogate) -> Figure:
     features are regions of a picture, nodes show the region. A linear model shows its weights per standard deviation.
     """
     body = _tree(it, it.tree) if it.tree is not None else _weights(it)
-    right = max((m.x + (width(m.text, m.size) if isinstance(m, Text) and m.anchor == "l" else 0)) for m in body)
-    boxes = [m.x + m.width for m in body if not isinstance(m, Text)]
-    across = max(420.0, right + EDGE, *(one + EDGE for one in boxes))
+    across = max(420.0, max(map(_right, body)) + EDGE)
     marks: list[Mark] = [*_head(it, across - 2 * EDGE)]
     down = bottom(marks) + 22
-    marks += [_moved(mark, down) for mark in body]
+    marks += [moved(mark, down) for mark in body]
     note = "; ".join(it.warnings)
     return Figure(width=round(across), height=round(bottom(marks) + EDGE), marks=tuple(marks), alt=str(it), note=note)
 
@@ -48,8 +46,13 @@ def _head(it: Surrogate, room: float) -> Iterator[Mark]:
         yield from chip(line, True, EDGE, EDGE + 40 + 26 * place, room)
 
 
-def _moved(mark: Mark, down: float) -> Mark:
-    return replace(mark, y=mark.y + down)
+def _right(mark: Mark) -> float:
+    """How far a mark reaches to the right."""
+    if isinstance(mark, Shape):
+        return max(x for x, _ in mark.points)
+    if isinstance(mark, Text):
+        return mark.x + (width(mark.text, mark.size) if mark.anchor == "l" else 0)
+    return mark.x + mark.width
 
 
 # -- trees -------------------------------------------------------------------------------------------------------
