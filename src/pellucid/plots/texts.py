@@ -168,8 +168,9 @@ def _word(text: str, glued: bool, weight: float, total: float) -> Word:
 
 
 def _alt(passage: Passage) -> str:
-    best = sorted((w for w in passage.words if w.level), key=lambda word: -abs(word.weight))[:3]
-    said = ", ".join(f"‘{word.text}’ ({signed(word.weight)})" for word in best) or "no word"
+    best = sorted((w for w in passage.words if w.level), key=lambda word: -abs(word.weight))
+    each = dict.fromkeys(f"‘{word.text}’ ({signed(word.weight)})" for word in best)  # equal words may weigh together
+    said = ", ".join(list(each)[:3]) or "no word"
     return f"{passage.says}; strongest: {said}."
 
 
