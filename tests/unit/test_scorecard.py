@@ -16,7 +16,7 @@ from pellucid.core.ask import Attribution, Query, attribution
 from pellucid.core.errors import FileExists
 from pellucid.core.explanation import Kind
 from pellucid.core.scorecard import Column, Line, advise
-from pellucid.ops.paired import holm, interval, mean_ranks, sign_flip, t_quantile
+from pellucid.ops.paired import interval, mean_ranks, sign_flip, sign_flips, t_quantile
 from pellucid.views.pareto import pareto
 from pellucid.views.report.scorecard import render
 
@@ -213,9 +213,18 @@ def test_sign_flips_by_hand() -> None:
     assert sum(sign_flip(d) < 0.05 for d in draws) / 400 == pytest.approx(0.05, abs=0.025)
 
 
-def test_holm_and_ranks() -> None:
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([]) == []
+def test_several_comparisons_at_once() -> None:
+    assert sign_flips([]) == []
+    assert sign_flips([[1.0] * 8, [0.0] * 8]) == pytest.approx([2 / 256, 1.0])
+    ones = [[1.0 + 0.01 * k] * 8 for k in range(12)]
+    assert sign_flips(ones) == pytest.approx([2 / 256] * 12)  # Holm would say 0.094
+    draw = torch.randn(200, 5, 8, generator=torch.Generator().manual_seed(2)).tolist()
+    assert sum(min(sign_flips(d)) < 0.05 for d in draw) / 200 < 0.09  # any false one, among five
+    single = [sign_flip(d) for d in draw[0]]
+    assert all(a >= b - 1e-12 for a, b in zip(sign_flips(draw[0]), single, strict=True))
+
+
+def test_ranks_share_what_is_equal() -> None:
     assert mean_ranks([3.0, 1.0, 3.0, math.nan], lower=True)[:3] == [2.5, 1.0, 2.5]
     assert mean_ranks([3.0, 1.0, 2.0], lower=False) == [1.0, 3.0, 2.0]
 

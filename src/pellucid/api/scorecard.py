@@ -22,7 +22,7 @@ from pellucid.core.metric import Measures, Metric
 from pellucid.core.sanity import TESTS, Sanity, judged
 from pellucid.core.scorecard import Cell, Column, Line, Scorecard, advise
 from pellucid.ops.controls import CONTROLS
-from pellucid.ops.paired import holm, interval, mean_ranks, sign_flip
+from pellucid.ops.paired import interval, mean_ranks, sign_flips
 
 METHODS = (
     *("gradient", "input_x_gradient", "smooth_grad", "integrated_gradients", "guided_backprop"),
@@ -76,7 +76,7 @@ def scorecard(
     again     on how many photos methods are asked again and again: for sanity and for robustness
     dear      model rows per photo above which a method is not asked again
     Ranks are taken photo by photo. Methods are compared with the best by sign flips of their rank differences over the
-    photos, adjusted after Holm; of those that cannot be told apart the cheapest is recommended.
+    photos, adjusted for their number; of those that cannot be told apart the cheapest is recommended.
     Raises InputError for photos of different sizes.
     """
     start = time.perf_counter()
@@ -222,7 +222,7 @@ def _tested(lines: Sequence[Line]) -> tuple[Line, ...]:
         return tuple(ordered)
     best = min(candidates, key=lambda one: one.score)
     others = [one for one in ordered if one is not best]
-    ps = holm([sign_flip([a - b for a, b in zip(one.ranks, best.ranks, strict=False)]) for one in others])
+    ps = sign_flips([[a - b for a, b in zip(one.ranks, best.ranks, strict=False)] for one in others])
     p = {id(one): value for one, value in zip(others, ps, strict=True)}
     return tuple(replace(one, p=p.get(id(one), math.nan)) for one in ordered)
 

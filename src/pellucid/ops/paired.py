@@ -52,25 +52,35 @@ def sign_flip(differences: Sequence[float]) -> float:
 
     All signs are tried for up to 14 pairs, and 20,000 drawn for more. Nothing smaller than 2 / 2ⁿ is possible.
     """
-    d = torch.tensor([v for v in differences if not math.isnan(v)], dtype=torch.float64)
-    n = len(d)
-    if n == 0 or not bool(d.any()):
-        return 1.0
+    return sign_flips([[v for v in differences if not math.isnan(v)]])[0]
+
+
+def sign_flips(differences: Sequence[Sequence[float]]) -> list[float]:
+    """The p of several comparisons over the same n inputs, adjusted so that any false one is as rare as said.
+
+    The signs of all comparisons flip together, and the largest |Σ d| counts [Westfall & Young 1993, step-down]: what
+    several methods share is not paid for twice, and 2 / 2ⁿ stays possible. NaN counts as no difference.
+    """
+    d = torch.tensor([list(one) for one in differences], dtype=torch.float64).nan_to_num(0.0)
+    if d.numel() == 0:
+        return [1.0] * len(differences)
+    sums = _signs(d.shape[1]) @ d.T
+    seen = d.sum(1).abs()
+    order = seen.argsort(descending=True)
+    largest = sums.abs()[:, order].flip(1).cummax(1).values.flip(1)
+    drawn = float(d.shape[1] > EXACT)
+    counts = (largest >= seen[order] * (1 - 1e-12)).double().sum(0)
+    p = ((counts + drawn) / (len(sums) + drawn)).cummax(0).values
+    out = torch.empty_like(p)
+    out[order] = p
+    return out.tolist()
+
+
+def _signs(n: int) -> torch.Tensor:
+    """Signs of n pairs, [tries, n]: all of them for few, drawn for many."""
     if n <= EXACT:
-        signs = torch.tensor(list(product((-1.0, 1.0), repeat=n)), dtype=torch.float64)
-        return float(((signs @ d).abs() >= d.sum().abs() * (1 - 1e-12)).double().mean())
-    signs = torch.randint(2, (DRAWS, n), generator=generator(0, "sign flips", n)).double() * 2 - 1
-    return (float(((signs @ d).abs() >= d.sum().abs() * (1 - 1e-12)).sum()) + 1) / (DRAWS + 1)
-
-
-def holm(ps: Sequence[float]) -> list[float]:
-    """p-values of several tests, adjusted so that any false one is as rare as said [Holm 1979]."""
-    order = sorted(range(len(ps)), key=lambda i: ps[i])
-    adjusted, so_far = [0.0] * len(ps), 0.0
-    for k, i in enumerate(order):
-        so_far = max(so_far, min(1.0, (len(ps) - k) * ps[i]))
-        adjusted[i] = so_far
-    return adjusted
+        return torch.tensor(list(product((-1.0, 1.0), repeat=n)), dtype=torch.float64)
+    return torch.randint(2, (DRAWS, n), generator=generator(0, "sign flips", n)).double() * 2 - 1
 
 
 def mean_ranks(values: Sequence[float], lower: bool) -> list[float]:
