@@ -4,6 +4,7 @@
 # pyright: reportPrivateUsage=false
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections.abc import Generator, Sequence
@@ -127,6 +128,7 @@ class TorchModel:
     @contextmanager
     def ready(self, x: Tensor) -> Generator[TorchSession]:
         """A session for rows like x. Modes, random states and the module are as before on any exit."""
+        _here(self.name)
         quiet = bool(getattr(self._local, "ready", None)) and not self._local.draws  # seen to draw nothing
         before = None if quiet else Randomness.now()
         with (
@@ -217,6 +219,22 @@ class TorchModel:
             return scores(net(x), self.outputs)
         with Headless(facts.head):
             return scores(net(x), self.outputs)
+
+
+_process: list[int] = []
+"""The process in which the first model was run."""
+
+
+def _here(name: str) -> None:
+    """Refuse a fork of a process in which a model ran: torch's threads are not in it, and are waited for for ever."""
+    if not _process:
+        _process.append(os.getpid())
+    if _process[0] != os.getpid():
+        raise InputError(
+            f"{name} in a process that was forked after torch had run in its parent",
+            "a process of its own, which has torch's threads",
+            'start it with multiprocessing.get_context("spawn"), or fork before the first explanation',
+        )
 
 
 def _can(module: nn.Module) -> frozenset[Can]:
