@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pellucid.views.cell import LINE, QUIET, SMALL
 from pellucid.views.figure import Box, Mark, Text
+from pellucid.views.letters import width
 from pellucid.views.words import number
 
 ZERO = "#8a949e"
@@ -35,14 +36,18 @@ class Axis:
         first = math.ceil(self.low / step - 1e-9)
         return [i * step for i in range(first, math.floor(self.high / step + 1e-9) + 1)]
 
-    def marks(self, top: float, end: float, zero: bool = True) -> list[Mark]:
-        """Hairlines from top to end with numbers below them; a darker one at zero."""
+    def marks(self, top: float, end: float, zero: bool = True, free: Sequence[float] = ()) -> list[Mark]:
+        """Hairlines from top to end with numbers below them; a darker one at zero.
+
+        free: where something else stands below the axis; numbers that would touch it are left out.
+        """
         marks: list[Mark] = []
         for tick in self.ticks:
             dark = zero and abs(tick) < 1e-12
             marks.append(Box(x=self(tick) - 0.5, y=top, width=1, height=end - top, colour=ZERO if dark else LINE))
             said = number(round(tick, 12))
-            marks.append(Text(x=self(tick), y=end + 15, text=said, size=SMALL, colour=QUIET, anchor="m"))
+            if all(abs(self(tick) - self(value)) > width(said, SMALL) / 2 + 5 for value in free):
+                marks.append(Text(x=self(tick), y=end + 15, text=said, size=SMALL, colour=QUIET, anchor="m"))
         return marks
 
 

@@ -60,7 +60,7 @@ def waterfall(explanation: Asked, max_display: int = 10) -> Figure:
     marks = _title(row, across)
     top = bottom(marks) + 40
     end = top + PITCH * len(way.steps) + 4
-    marks += axis.marks(top, end, zero=False)
+    marks += axis.marks(top, end, zero=False, free=[way.start])
     marks += _level(axis(places[-1]), top - 8, top + PITCH + 2, f"{way.end_is} {number(way.end)}", top - 14, across)
     marks += _level(axis(way.start), end - PITCH - 6, end + 24, f"{way.start_is} {number(way.start)}", end + 37, across)
     for place, step in enumerate(way.steps):

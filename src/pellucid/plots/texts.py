@@ -6,7 +6,7 @@ import base64
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 
@@ -258,7 +258,7 @@ def _lines(words: Sequence[Word], x: float, y: float, room: float) -> list[Mark]
     """The words in lines of at most `room`, from y down."""
     marks: list[Mark] = []
     at = x
-    for word in (w for w in words if w.text):
+    for word in _runs(words):
         pad = PAD if word.level else 0.0
         text = fit(word.text, room - 2 * pad, LETTERS)
         wide = width(text, LETTERS) + 2 * pad
@@ -272,6 +272,17 @@ def _lines(words: Sequence[Word], x: float, y: float, room: float) -> list[Mark]
         marks.append(Text(x=at + pad, y=y + 15, text=text, size=LETTERS, colour=colour))
         at += wide
     return marks
+
+
+def _runs(words: Sequence[Word]) -> list[Word]:
+    """The words; those without colour with the signs that follow them, so that they are set as one."""
+    out: list[Word] = []
+    for word in (w for w in words if w.text):
+        if word.glued and not word.level and out and not out[-1].level:
+            out[-1] = replace(out[-1], text=out[-1].text + word.text)
+        else:
+            out.append(word)
+    return out
 
 
 def _scale(y: float) -> list[Mark]:

@@ -16,7 +16,9 @@ from pellucid.views.letters import fit, width
 from pellucid.views.words import number, plural
 
 BLOCK, BETWEEN, LEVEL, EDGE = 132.0, 14.0, 54.0, 20.0
-"""Width of a node, space beside it, below it, and around the figure; logical pixels."""
+"""Smallest width of a node, space beside it, below it, and around the figure; logical pixels."""
+WIDEST = 240.0
+"""A node is as wide as its longest question, from BLOCK to here."""
 BAR, PAD, SHORT = 7.0, 8.0, 62.0
 PALETTE = ("#2f5f8f", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8a7a00", "#6b4c9a")
 """Colours of classes, apart for every kind of colour vision; further classes are grey."""
@@ -67,6 +69,8 @@ class _Sheet:
     high: float
     tall: float
     """Height of a question; answers have no picture."""
+    wide: float
+    """Width of a node."""
     colours: Mapping[int, str]
 
 
@@ -75,8 +79,9 @@ def _tree(it: Surrogate, root: Node) -> list[Mark]:
     means = [leaf.value[0] for leaf in leaves]
     said = sorted({max(range(len(leaf.value)), key=leaf.value.__getitem__) for leaf in leaves}) if it.classes else []
     colours = {index: PALETTE[i] if i < len(PALETTE) else OTHER for i, index in enumerate(said)}
-    thumb = 0.0 if it.picture is None else (BLOCK - 2 * PAD) * it.picture.shape[0] / it.picture.shape[1] + 6
-    sheet = _Sheet(it=it, low=min(means), high=max(means), tall=SHORT + thumb, colours=colours)
+    wide = min(WIDEST, max([BLOCK, *(width(_says(it, node), SMALL, "Medium") + 2 * PAD + 2 for node in _nodes(root))]))
+    thumb = 0.0 if it.picture is None else (wide - 2 * PAD) * it.picture.shape[0] / it.picture.shape[1] + 6
+    sheet = _Sheet(it=it, low=min(means), high=max(means), tall=SHORT + thumb, wide=wide, colours=colours)
     marks: list[Mark] = []
     _place(root, 0, [0], sheet, marks)
     if it.classes:
@@ -88,7 +93,7 @@ def _place(node: Node, level: int, taken: list[int], sheet: _Sheet, marks: list[
     """Draw a node below and between its parts; returns its middle. taken: how many leaves there are so far."""
     top = level * (sheet.tall + LEVEL)
     if not node.parts:
-        middle = EDGE + BLOCK / 2 + taken[0] * (BLOCK + BETWEEN)
+        middle = EDGE + sheet.wide / 2 + taken[0] * (sheet.wide + BETWEEN)
         taken[0] += 1
         marks += _block(node, middle, top, sheet)
         return middle
@@ -110,11 +115,11 @@ def _lines(middle: float, ends: list[float], top: float, room: float) -> Iterato
 
 
 def _block(node: Node, middle: float, top: float, sheet: _Sheet) -> Iterator[Mark]:
-    left, room = middle - BLOCK / 2, BLOCK - 2 * PAD
-    question = node.term.says(False, node.threshold) + "?" if node.term else sheet.it.answer(node).partition(" ±")[0]
+    left, room = middle - sheet.wide / 2, sheet.wide - 2 * PAD
+    question = _says(sheet.it, node)
     tall, ground = (sheet.tall, "#ffffff") if node.parts else (SHORT, "#f6f8fa")
-    yield Box(x=left, y=top, width=BLOCK, height=tall, colour=LINE, radius=6)
-    yield Box(x=left + 1, y=top + 1, width=BLOCK - 2, height=tall - 2, colour=ground, radius=5)
+    yield Box(x=left, y=top, width=sheet.wide, height=tall, colour=LINE, radius=6)
+    yield Box(x=left + 1, y=top + 1, width=sheet.wide - 2, height=tall - 2, colour=ground, radius=5)
     yield Text(
         x=middle, y=top + 19, text=fit(question, room, SMALL, "Medium"), size=SMALL, colour=INK, weight="Medium",
         anchor="m",
@@ -126,6 +131,17 @@ def _block(node: Node, middle: float, top: float, sheet: _Sheet) -> Iterator[Mar
     seen = _thumb(node, sheet)
     if seen is not None:
         yield Photo(x=left + PAD, y=top + 58, width=room, height=sheet.tall - 66, rgb=seen, alt=question)
+
+
+def _says(it: Surrogate, node: Node) -> str:
+    """What a node asks, or answers."""
+    return node.term.says(False, node.threshold) + "?" if node.term else it.answer(node).partition(" ±")[0]
+
+
+def _nodes(node: Node) -> Iterator[Node]:
+    yield node
+    for part in node.parts or ():
+        yield from _nodes(part)
 
 
 def _bar(node: Node, x: float, y: float, room: float, sheet: _Sheet) -> Iterator[Mark]:
