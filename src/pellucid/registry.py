@@ -16,7 +16,9 @@ from pellucid.core.method import CATALOGUE, About, Explains, Method, is_method
 from pellucid.core.method import parameters as _parameters_of
 from pellucid.core.metric import METRICS, AboutMetric, Measures, Metric, is_metric
 from pellucid.core.site import Site
+from pellucid.core.target import Output
 from pellucid.core.words import WORDS
+from pellucid.metrics.compat import preset
 
 for _home in (_methods, _metrics):
     for _module in pkgutil.iter_modules(_home.__path__):
@@ -210,6 +212,21 @@ def make_metrics(what: Any) -> tuple[Metric, ...]:
     made = [make_metric(one) for i, one in enumerate(flat) if not (isinstance(one, str) and one in flat[:i])]
     if not made:
         raise ParameterError("an empty list of metrics", "at least one metric", f"for example {metrics()[0]}")
+    return tuple(made)
+
+
+def compatible(what: Any, peer: str) -> tuple[tuple[Metric, Output | None], ...]:
+    """Metrics as another library defines them, each with the number of the model that is looked at there.
+
+    what  as for `make_metrics`; instances keep their parameters
+    Raises ParameterError, with the reason, for metrics that the peer lacks or that are not sound there.
+    """
+    listed = [what] if isinstance(what, str) or is_metric(what) or isinstance(what, type) else list(what)
+    made: list[tuple[Metric, Output | None]] = []
+    for one in listed:
+        for m in make_metrics(one):
+            found = preset(peer, m.about.name)
+            made.append((m if is_metric(one) else make_metric(m, found.params), found.output))
     return tuple(made)
 
 

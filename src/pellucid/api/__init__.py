@@ -326,6 +326,7 @@ def measure(
     target: Asked = None,
     output: Output | None = None,
     controls: bool = False,
+    compat: str | None = None,
     progress: Progress | None = None,
 ) -> Measurements:
     """How far can these explanations be trusted? All metrics of all explanations in one call that shares its passes.
@@ -342,13 +343,19 @@ def measure(
     output        logit, probability, log_probability or margin, for all metrics that are not about the output explained
     controls      measure maps beside them that know nothing of the model: random numbers, the photo's edges and a hill
                   in the middle. A method that does not beat them has explained nothing
+    compat        captum, xplique, rise or quantus: metrics given by name take the parameters and the output that they
+                  have there; `pellucid.metrics.compat` lists them, and why some are refused
     Returns Measurements, by explanation and then by metric; each entry holds all images.
     Raises InputError where model or inputs are not those that were explained.
     """
     handle = as_model(model)
-    chosen = registry.make_metrics(metrics)
+    pairs = (
+        [(m, None) for m in registry.make_metrics(metrics)] if compat is None else registry.compatible(metrics, compat)
+    )
+    chosen = tuple(m for m, _ in pairs)
     if output is not None and output not in OUTPUTS:
         raise ParameterError(f"output={output!r}", f"one of {', '.join(OUTPUTS)}")
+    outputs = tuple(output or theirs for _, theirs in pairs)
     known = registry.make_all(methods) if methods else ()
     entries = [explanations] if isinstance(explanations, Explanation) else list(explanations)
     entries += control_maps(entries) if controls else []
@@ -356,7 +363,7 @@ def measure(
     meter = None if progress is None else Meter(progress, len(entries[0]))
     parts: dict[tuple[int, int], list[Measurement]] = {}
     for wave in inputs_of(handle, inputs, subjects, chosen):
-        for place, one in measured(handle, wave, chosen, subjects, output, meter):
+        for place, one in measured(handle, wave, chosen, subjects, outputs, meter):
             parts.setdefault(place, []).append(one)
     left = [s for s in subjects if s.done < len(s.e)]
     if left:

@@ -195,15 +195,18 @@ def measured(
     wave: Wave,
     metrics: Sequence[Metric],
     subjects: Sequence[Subject],
-    output: Output | None,
+    outputs: Sequence[Output | None],
     meter: Meter | None,
 ) -> list[tuple[tuple[int, int], Measurement]]:
-    """The measurements of one wave, each with its place (subject, metric)."""
+    """The measurements of one wave, each with its place (subject, metric).
+
+    outputs: per metric, the number of the model that is looked at; None for the metric's own
+    """
     start = time.perf_counter()
     others = subjects if any("others" in m.about.wants for m in metrics) else ()
     with handle.ready(wave.x) as session:
         here = [(s, s.rows(wave)) for s in subjects]
-        jobs = [job for s, rows in here for job in _jobs(s, rows, metrics, output, session, others)]
+        jobs = [job for s, rows in here for job in _jobs(s, rows, metrics, outputs, session, others)]
         asked = [job for job in jobs if job.suits]
         tasks = [job.task() for job in asked]
         counted = None if meter is None else counter(session, wave, tasks, references_of(handle), meter)
@@ -226,7 +229,7 @@ def _jobs(
     s: Subject,
     here: slice | None,
     metrics: Sequence[Metric],
-    output: Output | None,
+    outputs: Sequence[Output | None],
     session: Ready,
     others: Sequence[Subject],
 ) -> Iterator[Job]:
@@ -235,7 +238,7 @@ def _jobs(
     rows, mask = s.e[here], None if s.mask is None else s.mask[here]
     explained = rows.target.output if rows.target.output in OUTPUTS else "logit"
     among = tuple(Map.of(o.e[here]) for o in others if alike(o, s, here))
-    for number, m in enumerate(metrics):
+    for number, (m, output) in enumerate(zip(metrics, outputs, strict=True)):
         wanted: Any = explained if m.about.output == "explained" else output or m.about.output
         if session.emits == "values" and wanted in ("probability", "log_probability") and output is None:
             wanted = "logit"

@@ -55,6 +55,11 @@ INDEX = "explanations.json"
     metavar="FOLDER",
     help="Where the object is, for metrics of localisation: pictures with the photos' names and sizes, black outside.",
 )
+@click.option(
+    "--compat",
+    type=click.Choice(("captum", "quantus", "rise", "xplique")),
+    help="Metrics as that library defines them, where it is sound: parameters, and the number looked at.",
+)
 @click.option("--controls", is_flag=True, help="Measure a random map, the photo's edges and its centre beside them.")
 @click.option("-o", "--output-file", "place", metavar="FILE.json", help="Keep the numbers, for Measurements.read.")
 @click.option("--overwrite", is_flag=True, help="Replace that file; refused otherwise.")
@@ -66,10 +71,10 @@ def command(talk: Talk, request: Request, metrics: tuple[str, ...], masks: str |
     INPUT is what `explain` takes: it is explained, and the explanations are measured. Or it is one folder, or one
     .safetensors file, that `explain -o` has written; then --model names the model that was explained.
     """
-    controls, to = keep["controls"], _place(keep["place"], keep["overwrite"])
+    controls, compat, to = keep["controls"], keep["compat"], _place(keep["place"], keep["overwrite"])
     if len(request.models) > 1:
         raise click.UsageError(f"{len(request.models)} models: explanations are measured on the model they explain.")
-    chosen, request = _metrics(metrics, request)
+    chosen, request = _metrics(metrics, request, compat)
     refuse_without_masks(chosen, masks)
     import pellucid
 
@@ -77,7 +82,7 @@ def command(talk: Talk, request: Request, metrics: tuple[str, ...], masks: str |
         handle, them, where, job = _saved(request, masks) or _explained(request, masks, talk, shown)
         inputs = None if job is None else given(request.inputs, job.models).each  # read again, rather than all kept
         got = pellucid.measure(
-            handle, them, chosen, inputs=inputs, masks=where, controls=controls, progress=shown,
+            handle, them, chosen, inputs=inputs, masks=where, controls=controls, compat=compat, progress=shown,
             methods=() if job is None else job.methods,
         )  # fmt: skip
     talk.say(told(got))
@@ -88,11 +93,12 @@ def command(talk: Talk, request: Request, metrics: tuple[str, ...], masks: str |
         tell_failed(job, talk)
 
 
-def _metrics(words: Sequence[str], request: Request) -> tuple[tuple[Metric, ...], Request]:
+def _metrics(words: Sequence[str], request: Request, compat: str | None) -> tuple[tuple[Metric, ...], Request]:
     """The metrics with their own --param, and the request with the others."""
     from pellucid import api, registry
 
-    made = registry.make_metrics([part.strip() for word in words for part in word.split(",")] or api.METRICS)
+    named = [part.strip() for word in words for part in word.split(",")] or api.METRICS
+    made = registry.make_metrics(named) if compat is None else [m for m, _ in registry.compatible(named, compat)]
     names = {m.about.name for m in made}
     own = [(registry.find_metric(s.method).about.name, s) for s in request.settings if _is_metric(s)]
     for name, setting in own:

@@ -26,9 +26,11 @@ class Sparseness:
     """Σ_k (2k − n − 1) |a|_(k) / (n Σ |a|),  |a|_(1) ≤ … ≤ |a|_(n)    [Chalasani et al. 2020]
 
     The Gini index of the magnitudes of the places: 0 where all are equal, 1 − 1/n where one has all.
+
+    reduce  as elsewhere; or `each`: every channel of a place counts by itself
     """
 
-    reduce: str = one_of(*REDUCTIONS, default="auto")
+    reduce: str = one_of(*REDUCTIONS, "each", default="auto")
 
     async def measure(self, q: Query, e: Map) -> Reading:
         a = _magnitudes(e, q, self.reduce).sort(dim=1).values
@@ -42,9 +44,11 @@ class Entropy:
     """−Σ p ln p,  p = |a| / Σ |a|    [Bhatt et al. 2020, "complexity"]
 
     extras: relative, divided by ln n, the entropy of an even map.
+
+    reduce  as elsewhere; or `each`: every channel of a place counts by itself
     """
 
-    reduce: str = one_of(*REDUCTIONS, default="auto")
+    reduce: str = one_of(*REDUCTIONS, "each", default="auto")
 
     async def measure(self, q: Query, e: Map) -> Reading:
         a = _magnitudes(e, q, self.reduce)
@@ -78,4 +82,4 @@ class EffectiveComplexity:
 
 
 def _magnitudes(e: Map, q: Query, reduce: str) -> Tensor:
-    return per_place(e, q.x, reduce).abs().flatten(1)
+    return (e.values if reduce == "each" else per_place(e, q.x, reduce)).abs().flatten(1)

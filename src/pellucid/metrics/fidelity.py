@@ -13,7 +13,7 @@ from pellucid.core.metric import Map, Reading, metric, reading
 from pellucid.ops.correlation import jackknifed
 from pellucid.ops.places import REDUCTIONS, amounts, filled, partition
 from pellucid.ops.removal import numbers
-from pellucid.ops.subsets import Subsets
+from pellucid.ops.subsets import Subsets, coins, sized
 
 STILL = "hiding parts does not change the score, or the map gives all subsets the same"
 
@@ -26,12 +26,15 @@ class FidelityCorrelation:
 
     samples      subsets
     hidden       size of S; at least one part
+    sets         `size`, or `own`: every part is hidden with the probability `hidden`. Sizes then differ, and a map
+                 that is right about nothing but its sign knows how many parts are gone
     correlation  pearson or spearman
     fill         what hidden parts show; `auto` is the photo's mean colour, zero for rows that are no pictures
     """
 
     samples: int = at_least(4, default=256)
     hidden: float = at_least(0.0, default=0.2, above=True, most=1.0)
+    sets: str = one_of("size", "own", default="size")
     correlation: str = one_of("pearson", "spearman", default="pearson")
     fill: Any = param(default="auto")
     regions: Any = param(default="grid")
@@ -39,8 +42,8 @@ class FidelityCorrelation:
     seed: int = param(default=0)
 
     async def measure(self, q: Query, e: Map) -> Reading:
-        size = torch.tensor([self.hidden], dtype=torch.float64)
-        subsets = Subsets.drawn(q, partition(q, self.regions), lambda _: size, self.samples, self.seed)
+        size, sets = torch.tensor([self.hidden], dtype=torch.float64), coins if self.sets == "own" else sized
+        subsets = Subsets.drawn(q, partition(q, self.regions), lambda _: size, self.samples, self.seed, sets)
         said = subsets.totals(amounts(e, q.x, self.reduce))
         clean, left = await together(q.score(), subsets.scores(q, filled(q, self.fill, "mean")))
         value, error = jackknifed(said, _fall(clean, left), self.correlation)

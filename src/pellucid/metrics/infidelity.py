@@ -34,7 +34,7 @@ class Infidelity:
     """E_I[(β I·a − (s(x) − s(x − I)))²],  β = E[I·a Δ] / E[(I·a)²]    [Yeh et al. 2019]
 
     β is the optimal scale, as in the authors' program, so that the unit of a map does not count. extras: raw, the same
-    with β = 1; scale, β; unexplained, the value relative to E[Δ²], which is 1 for a map that knows nothing.
+    with β = 1; scale, β; unexplained, the value relative to E[Δ²], which with β is 1 for a map that knows nothing.
     A sensitivity is multiplied with I; a contribution, and a map of a layer, is summed where I hides it.
 
     perturb  `squares` hides a random square each time; `gaussian` adds noise of `spread` (for sensitivities); or your
@@ -42,6 +42,7 @@ class Infidelity:
              it is; it is called once per photo
     window   side of the squares; None is a quarter of the shorter side
     fill     what hidden squares show; `auto` is the photo's mean colour
+    scaled   False for β = 1 as the value
     """
 
     samples: int = at_least(2, default=64)
@@ -49,6 +50,7 @@ class Infidelity:
     window: Any = param(default=None)
     fill: Any = param(default="auto")
     spread: float = at_least(0.0, default=0.1, above=True)
+    scaled: bool = param(default=True, says="whether the map is scaled optimally, so that its unit does not count")
     seed: int = param(default=0)
 
     async def measure(self, q: Query, e: Map) -> Reading:
@@ -57,12 +59,13 @@ class Infidelity:
         fall = (numbers(clean)[0] - numbers(moved)[0]).T
         power = told.square().mean(1)
         scale = (told * fall).mean(1) / torch.where(power > 0, power, 1)
-        error = (scale[:, None] * told - fall).square()
+        raw = (told - fall).square()
+        error = (scale[:, None] * told - fall).square() if self.scaled else raw
         value, whole = error.mean(1), fall.square().mean(1)
         return reading(
             value,
             std_error=error.std(1) / self.samples**0.5,
-            extras={"raw": (told - fall).square().mean(1), "scale": scale, "unexplained": value / whole},
+            extras={"raw": raw.mean(1), "scale": scale, "unexplained": value / whole},
             without={**dict.fromkeys(without, whole >= 0), STILL: whole == 0},
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from pellucid.core.ask import Query, together
 from pellucid.core.errors import InputError
 from pellucid.core.fold import Stack
-from pellucid.core.method import at_least, param
+from pellucid.core.method import at_least, one_of, param
 from pellucid.core.metric import Map, Reading, metric, reading
 from pellucid.ops.nearby import APART, Moves, Near
 
@@ -38,11 +38,28 @@ class Moved:
     without: dict[str, Tensor]
 
 
-async def moved(q: Query, e: Map, radius: float, samples: int, seed: int) -> Moved:
+class Nearby(Protocol):
+    """The parameters that say where explanations are asked for again."""
+
+    @property
+    def samples(self) -> int: ...
+
+    @property
+    def radius(self) -> float: ...
+
+    @property
+    def radius_of(self) -> str: ...
+
+    @property
+    def seed(self) -> int: ...
+
+
+async def moved(q: Query, e: Map, m: Nearby) -> Moved:
     """Explain again at points nearby; all metrics of robustness with the same points share the explanations."""
     if e.method is None:
         raise InputError("a map that no method made", "the method that made the map")
-    near = Near(q.x, q.std(radius), samples, seed)
+    wide = q.std(m.radius) if m.radius_of == "range" else torch.full_like(q.x[:1], m.radius)
+    near = Near(q.x, wide, m.samples, m.seed)
     got, outputs = await together(q.explain(e.method, near, Moves(e.values)), q.outputs(near, Stack()))
     far, part, gap = got.values[0].unbind(-1)
     size = e.values.flatten(1).norm(dim=1)
@@ -93,10 +110,11 @@ class MaxSensitivity:
 
     samples: int = at_least(2, default=32)
     radius: float = at_least(0.0, default=0.02, above=True)
+    radius_of: str = one_of("range", "units", default="range")
     seed: int = param(default=0)
 
     async def measure(self, q: Query, e: Map) -> Reading:
-        m = await moved(q, e, self.radius, self.samples, self.seed)
+        m = await moved(q, e, self)
         return reading(m.far.amax(1) / m.size, without=m.without)
 
 
@@ -117,10 +135,11 @@ class AvgSensitivity:
 
     samples: int = at_least(2, default=32)
     radius: float = at_least(0.0, default=0.02, above=True)
+    radius_of: str = one_of("range", "units", default="range")
     seed: int = param(default=0)
 
     async def measure(self, q: Query, e: Map) -> Reading:
-        m = await moved(q, e, self.radius, self.samples, self.seed)
+        m = await moved(q, e, self)
         each = m.far / m.size[:, None]
         return reading(each.mean(1), std_error=each.std(1) / self.samples**0.5, without=m.without)
 
@@ -145,10 +164,11 @@ class LocalLipschitz:
 
     samples: int = at_least(2, default=32)
     radius: float = at_least(0.0, default=0.02, above=True)
+    radius_of: str = one_of("range", "units", default="range")
     seed: int = param(default=0)
 
     async def measure(self, q: Query, e: Map) -> Reading:
-        m = await moved(q, e, self.radius, self.samples, self.seed)
+        m = await moved(q, e, self)
         raw = (m.far / m.step).amax(1)
         return reading(raw / m.size, extras={"raw": raw}, without=m.without)
 
@@ -170,10 +190,11 @@ class RelativeInputStability:
 
     samples: int = at_least(2, default=32)
     radius: float = at_least(0.0, default=0.02, above=True)
+    radius_of: str = one_of("range", "units", default="range")
     seed: int = param(default=0)
 
     async def measure(self, q: Query, e: Map) -> Reading:
-        m = await moved(q, e, self.radius, self.samples, self.seed)
+        m = await moved(q, e, self)
         return _largest(m, m.part / m.ratio.clamp_min(APART), m.stays)
 
 
@@ -193,10 +214,11 @@ class RelativeOutputStability:
 
     samples: int = at_least(2, default=32)
     radius: float = at_least(0.0, default=0.02, above=True)
+    radius_of: str = one_of("range", "units", default="range")
     seed: int = param(default=0)
 
     async def measure(self, q: Query, e: Map) -> Reading:
-        m = await moved(q, e, self.radius, self.samples, self.seed)
+        m = await moved(q, e, self)
         there = m.outputs > 0
         return _largest(m, m.part / torch.where(there, m.outputs, 1), m.stays & there, {STILL: ~there.any(1)})
 

@@ -57,16 +57,23 @@ class Subsets:
     hidden: Tensor
 
     @staticmethod
-    def drawn(q: Query, parts: Tensor | None, sizes: Callable[[int], Tensor], samples: int, seed: int) -> Subsets:
-        """`samples` subsets of every size, without replacement.
+    def drawn(
+        q: Query,
+        parts: Tensor | None,
+        sizes: Callable[[int], Tensor],
+        samples: int,
+        seed: int,
+        sets: Callable[[int, Tensor, int, int], Tensor] | None = None,
+    ) -> Subsets:
+        """`samples` subsets of every size.
 
-        parts: as `partition` gives them; sizes: shares of the parts, [sizes], for so many parts; at least one part is
-        hidden, and at least one shown where there are two. Draws depend on the seed and on the number of parts alone,
-        and are others than those of any method.
+        parts: as `partition` gives them; sizes: shares of the parts, [sizes], for so many parts; sets: `sized` (None)
+        or `coins`. Draws depend on the seed and on the number of parts alone, and are others than those of any method.
         """
+        draw = sized if sets is None else sets
         labels = labels_of(q.x, parts)
         counts = (labels.amax(1) + 1).tolist()
-        known = {n: _subsets(n, sizes(n), samples, seed) for n in set(counts)}
+        known = {n: draw(n, sizes(n), samples, seed) for n in set(counts)}
         if len(known) == 1:
             return Subsets(labels, known[counts[0]][None])
         most = max(known)
@@ -84,9 +91,16 @@ class Subsets:
         return (self.hidden.to(worth) @ worth[:, :, None])[:, :, 0]
 
 
-def _subsets(parts: int, sizes: Tensor, samples: int, seed: int) -> Tensor:
-    """bool [sizes × samples, parts]."""
+def sized(parts: int, sizes: Tensor, samples: int, seed: int) -> Tensor:
+    """Without replacement, bool [sizes × samples, parts]; at least one is hidden, and one shown where there are two."""
     count = (sizes * parts).round().long().clamp(1, max(1, parts - 1))
     draw = generator(seed, "metric subsets", parts, samples, len(sizes))
     place = torch.rand(len(sizes), samples, parts, generator=draw, dtype=torch.float64).argsort(-1).argsort(-1)
     return (place < count[:, None, None]).flatten(0, 1)
+
+
+def coins(parts: int, sizes: Tensor, samples: int, seed: int) -> Tensor:
+    """Every part by itself with the probability that sizes say, bool [sizes × samples, parts]."""
+    draw = generator(seed, "metric coins", parts, samples, len(sizes))
+    coin = torch.rand(len(sizes), samples, parts, generator=draw, dtype=torch.float64)
+    return (coin < sizes[:, None, None]).flatten(0, 1)

@@ -90,6 +90,14 @@ def test_numbers_are_kept_and_nothing_is_overwritten(run, cat, tmp_path):
     assert run("measure", "-M", TINY, cat, "-m", "gradient", "-o", to, "--overwrite").exit_code == 0
 
 
+def test_as_another_library_defines_it(run, cat):
+    done = run("measure", "-M", TINY, cat, "-m", "gradient", "--compat", "xplique", "--metric", "deletion", "--json")
+    [found] = json.loads(done.stdout)["measurements"]
+    assert (found["params"]["steps"], found["params"]["fill"], found["output"]) == (10, "zero", "logit")
+    refused = run("measure", "-M", NEVER, cat, "--compat", "quantus", "--metric", "infidelity")
+    assert refused.exit_code == 1 and "not sound: squares pile up" in refused.stderr
+
+
 def test_controls_stand_beside(run, cat):
     done = run("measure", "-M", TINY, cat, "-m", "gradient", "--controls")
     assert all(name in done.stdout for name in ("Random map", "Edges", "Centre"))
