@@ -99,7 +99,7 @@ def _metrics(words: Sequence[str], request: Request, compat: str | None) -> tupl
 
     named = [part.strip() for word in words for part in word.split(",")] or api.METRICS
     made = registry.make_metrics(named) if compat is None else [m for m, _ in registry.compatible(named, compat)]
-    names = {m.about.name for m in made}
+    names = [m.about.name for m in made]
     own = [(registry.find_metric(s.method).about.name, s) for s in request.settings if _is_metric(s)]
     for name, setting in own:
         if name not in names:
