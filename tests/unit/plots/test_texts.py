@@ -77,7 +77,7 @@ def test_the_figure_holds_every_word_and_nothing_overlaps() -> None:
     model = pellucid.wrap(mood, Words(), emits="logits")
     figure = plots.plot_text_explanations(pellucid.explain(model, texts, LIME(samples=64), target=1)).figure()
     check_layout(figure)
-    assert sum(text == "film," for text in said(figure)) == 12
+    assert sum(text.startswith("film") for text in said(figure)) == 12
     assert sum(isinstance(mark, Box) and mark.radius == 2 for mark in figure.marks) >= 13
     assert "strongest: ‘good’" in figure.alt
 
