@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from pellucid.api import report as report
     from pellucid.api import wrap as wrap
     from pellucid.api.checkup import doctor as doctor
+    from pellucid.api.closed import linear_shap as linear_shap
+    from pellucid.api.closed import tree_shap as tree_shap
     from pellucid.api.counterfactuals import counterfactual as counterfactual
     from pellucid.api.difference import diff as diff
     from pellucid.api.permutation import feature_permutation as feature_permutation
@@ -143,6 +145,7 @@ _HOMES = {
     "pellucid.api.studies": ("surrogate",),
     "pellucid.core.diagnosis": ("Diagnosis", "Finding"),
     "pellucid.core.difference": ("Difference", "Differences"),
+    "pellucid.api.closed": ("linear_shap", "tree_shap"),
     "pellucid.core.explanation": ("Explanation", "Explanations", "Kind"),
     "pellucid.core.measurements": ("Measurement", "Measurements"),
     "pellucid.core.site": ("Site",),

@@ -127,6 +127,10 @@ class FunctionModel:
         """How it runs, for the record."""
         return "plain: a function" + ("" if self.workers is None else f" in {self.workers.count} processes")
 
+    def emitted(self, rows: Tensor) -> str:
+        """What its scores are, as told or by these rows."""
+        return self._emitted(self.scores(rows[:8]))
+
     def fingerprint(self) -> str:
         """Hash of what was wrapped, as far as it can be written down; else of its name."""
         import pickle  # noqa: TID251 - written to be hashed, never read
