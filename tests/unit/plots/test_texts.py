@@ -123,3 +123,10 @@ def test_what_stands_between_words_is_drawn_as_it_was_written() -> None:
     (coloured,) = tokens(one)
     assert re.sub(r"<[^>]*>", "", coloured.html()) == "(good, bad)"
     assert "␣" not in coloured.html()
+
+
+def test_a_report_shows_the_text_as_it_was_written(tmp_path: Path) -> None:
+    page = pellucid.report(explained("A (good) film; bad."), tmp_path / "a.html").read_text()
+    shown = page.partition('<p class="words" dir="auto">')[2].partition("</p>")[0]
+    assert unescape(re.sub(r"<[^>]*>", "", shown)) == "A (good) film; bad."
+    assert shown.count("<span") == 8

@@ -302,6 +302,7 @@ def _tokens(row: Explanation, text: Coloured) -> tuple[Token, ...]:
     return tuple(
         Token(text=piece.text, glued=piece.glued, ground="#{:02x}{:02x}{:02x}".format(*c), ink=ink(c), value=number(n))
         for piece, c, n in zip(text.pieces, text.colours, numbers, strict=True)
+        if piece.text  # white space between words is no token
     )
 
 
