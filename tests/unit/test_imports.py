@@ -94,7 +94,7 @@ def test_every_module_can_be_imported(seen):
 
 
 def test_not_even_the_modules_that_adapt_a_framework_load_it_when_imported(seen):
-    assert not roots(seen["whole"]) & FOREIGN
+    assert roots(seen["whole"]) & FOREIGN <= {"pytest"}  # whose plugin is a module that only pytest imports
 
 
 def test_import_loads_the_core_dependencies_and_the_standard_library_only(seen):
