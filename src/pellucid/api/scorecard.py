@@ -23,12 +23,21 @@ from pellucid.core.sanity import TESTS, Sanity, judged
 from pellucid.core.scorecard import Cell, Column, Line, Scorecard, advise
 from pellucid.ops.controls import CONTROLS
 from pellucid.ops.paired import interval, mean_ranks, sign_flips
+from pellucid.preprocess import Table, Tokens, Words
 
-METHODS = (
-    *("gradient", "input_x_gradient", "smooth_grad", "integrated_gradients", "guided_backprop"),
-    *("grad_cam", "layer_cam", "hi_res_cam", "deep_lift", "lrp"),
+METHODS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("gradient", {}),
+    ("input_x_gradient", {}),
+    ("smooth_grad", {"samples": 16}),
+    ("integrated_gradients", {"steps": 16}),
+    ("guided_backprop", {}),
+    ("grad_cam", {}),
+    ("layer_cam", {}),
+    ("hi_res_cam", {}),
+    ("deep_lift", {}),
+    ("lrp", {}),
 )
-"""Ten of all families that cost little; those that a model cannot answer are left out."""
+"""Ten of all families that cost little, with fewer draws and steps; those that a model cannot answer are left out."""
 METRICS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("insertion_deletion", {"steps": 16}),
     ("fidelity_correlation", {"samples": 128}),
@@ -118,10 +127,10 @@ def scorecard(
     )
 
 
-def _usual(handle: Handle) -> tuple[str, ...]:
-    able = [n for n in METHODS if registry.find(n).about.needs <= handle.can]
-    pictures = getattr(handle.preprocess, "linked", None) is not False
-    return tuple(able) if len(able) > 2 and pictures else api.default(handle)
+def _usual(handle: Handle) -> tuple[Any, ...]:
+    if isinstance(handle.preprocess, (Table, Tokens, Words)) or Can.SITES not in handle.can:
+        return api.default(handle)
+    return tuple(registry.make(n, params) for n, params in METHODS if registry.find(n).about.needs <= handle.can)
 
 
 def _usual_metrics(handle: Handle) -> tuple[Metric, ...]:

@@ -32,6 +32,9 @@ from pellucid.metrics.localisation import RelevanceMass as RelevanceMass
 from pellucid.metrics.localisation import RelevanceRank as RelevanceRank
 from pellucid.metrics.localisation import TopKIntersection as TopKIntersection
 from pellucid.metrics.monotonicity import Monotonicity as Monotonicity
+from pellucid.metrics.prediction_gap import PredictionGapImportant as PredictionGapImportant
+from pellucid.metrics.prediction_gap import PredictionGapUnimportant as PredictionGapUnimportant
+from pellucid.metrics.prediction_gap import against_truth as against_truth
 from pellucid.metrics.randomisation import EfficientRandomisation as EfficientRandomisation
 from pellucid.metrics.randomisation import ParameterRandomisation as ParameterRandomisation
 from pellucid.metrics.randomisation import RandomLogit as RandomLogit
