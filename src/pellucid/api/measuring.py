@@ -13,6 +13,7 @@ from torch import Tensor
 from pellucid import registry
 from pellucid.adapters import Handle, Ready
 from pellucid.api.entries import counter, references_of
+from pellucid.api.insample import in_sample
 from pellucid.api.progress import Meter
 from pellucid.api.waves import Wave, waves_of
 from pellucid.core.errors import InputError, ParameterError, UnsupportedModel
@@ -214,12 +215,16 @@ def measured(
         for job in jobs:
             _agrees(job, outcome.outputs)
         passes = replace(outcome.passes, verification=session.verification)
+        clean = references_of(handle)(wave.x)
         said = {id(job): _reading(result.attribution) for job, result in zip(asked, outcome.results, strict=True)}
         seconds = time.perf_counter() - start
         return [
             (
                 (job.subject.place, job.number),
-                _measurement(job, said.get(id(job)) or _unsuited(job), session, passes, seconds),
+                replace(
+                    _measurement(job, said.get(id(job)) or _unsuited(job), session, passes, seconds),
+                    in_sample=in_sample(job.map.whence, job.metric, wave.x, clean),
+                ),
             )
             for job in jobs
         ]

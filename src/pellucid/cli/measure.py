@@ -198,6 +198,8 @@ def told(got: Measurements) -> str:
     passes, seconds = got[0].passes, got[0].seconds
     lines = ["\n\n".join(map(str, _blocks(got))), ""]
     lines.append(text.quiet(text.wrap("mean over the inputs ± standard error; ↑ more is better, ↓ less; * the best")))
+    if any(m.in_sample for m in got):
+        lines.append(text.wrap("° in sample: method and metric hide with the same fill; give the metric another"))
     lines += [text.wrap(f"– {one}", "  ") for one in dict.fromkeys(_silent(m) for m in got if len(m.known) < len(m))]
     work = f"{passes.forward} rows forward, {passes.backward} backward, {seconds:.1f} s for measuring"
     return "\n".join([*lines, text.quiet(work)])

@@ -60,6 +60,8 @@ class Measurement:
     """Per image: x and y."""
     extras: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     """Further numbers by name, one per image."""
+    in_sample: bool = False
+    """Whether the metric may have asked what the explanation was made of: hidden places showed the same to both."""
     model: ModelCard
     passes: Passes = field(default_factory=Passes)
     """Work of the whole call; shared by all its measurements."""
@@ -202,6 +204,7 @@ def join(parts: Sequence[Measurement]) -> Measurement:
         extras={
             name: tuple(v for p in parts for v in p.extras.get(name, (math.nan,) * len(p))) for name in first.extras
         },
+        in_sample=any(p.in_sample for p in parts),
         passes=sum((p.passes for p in parts), Passes()),
         seconds=sum(p.seconds for p in parts),
     )
@@ -211,7 +214,10 @@ def join(parts: Sequence[Measurement]) -> Measurement:
 
 
 def table(them: Measurements) -> str:
-    """Explanations × metrics: means over the images ± their standard errors; `*` marks the best of a column."""
+    """Explanations × metrics: means over the images ± their standard errors.
+
+    `*` marks the best of a column, `°` what is in sample.
+    """
     lines = _lines(them)
     heads = list(dict.fromkeys(_column(m) for m in them))
     best = {head: _best([m for m in them if _column(m) == head]) for head in heads}
@@ -255,7 +261,7 @@ def _cell(m: Measurement | None, best: float) -> str:
         return ""
     if not m.known:
         return f"– ({m.reasons[0]})" if m.reasons else "–"
-    return _spoken(m.mean, m.error) + ("*" if m.mean == best else "")
+    return _spoken(m.mean, m.error) + ("°" if m.in_sample else "") + ("*" if m.mean == best else "")
 
 
 def _spoken(mean: float, error: float) -> str:
