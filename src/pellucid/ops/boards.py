@@ -13,8 +13,11 @@ from pellucid.core.ask import Query
 from pellucid.core.errors import InputError, ParameterError
 from pellucid.core.explanation import HEIGHT, WIDTH
 from pellucid.core.points import Points
+from pellucid.ops.imputation import imputed
 from pellucid.regions.choice import cut
 
+AT_ONCE = 16
+"""Regions that are inpainted together."""
 NOBODY = -1
 """The label of places that belong to no player; they are always shown."""
 
@@ -60,7 +63,8 @@ def board(q: Query, regions: Any, fill: Any, pictures: tuple[Any, Any]) -> Board
 
     regions   `auto`, or what says who plays; pictures: as `as_regions` takes it; rows of numbers: the number of every
               column's player
-    fill      `auto`, or what hidden players show; pictures: as a baseline, or `region_mean`; rows of numbers: a
+    fill      `auto`, or what hidden players show; pictures: as a baseline, or `region_mean`, or `inpaint`, what
+              surrounds a region (each by itself, and so blurred where much is hidden); rows of numbers: a
               reference row, or several, [many, column]; a list of fills is a set of backgrounds
     pictures  what `auto` means for pictures: (regions, fill)
     Raises InputError for rows that cannot be cut, ParameterError for regions and fills that do not fit.
@@ -80,7 +84,8 @@ def board(q: Query, regions: Any, fill: Any, pictures: tuple[Any, Any]) -> Board
     each: Sequence[Any] = chosen if isinstance(chosen, (list, tuple)) else (chosen,)
     if not each:
         raise ParameterError("an empty list of fills", "at least one")
-    fills = [region_mean(q, labels) if _is(one, "region_mean") else q.baseline(one) for one in each]
+    own = {"region_mean": region_mean, "inpaint": inpainted}
+    fills = [own[one](q, labels) if isinstance(one, str) and one in own else q.baseline(one) for one in each]
     return Board(x=q.x, labels=labels, fill=torch.stack(fills), dims=(HEIGHT, WIDTH))
 
 
@@ -126,6 +131,17 @@ def region_mean(q: Query, labels: Tensor) -> Tensor:
         size = torch.bincount(where).double()
         means.append(torch.stack([(torch.bincount(where, one) / size)[where] for one in picture]))
     return q.front.to_rows(torch.stack(means).to(pixels).view_as(pixels))
+
+
+def inpainted(q: Query, labels: Tensor) -> Tensor:
+    """Every region as what surrounds it makes likely, each for itself; in the units of x."""
+    made = q.x.detach().clone()
+    for b, where in enumerate(labels):
+        for some in torch.arange(int(where.max()) + 1).split(AT_ONCE):
+            gone = where == some.to(where.device)[:, None, None]
+            found = imputed(q.x[b : b + 1].detach().expand(len(some), *q.x.shape[1:]), gone)
+            made[b] = torch.where(gone.any(0), (found * gone[:, None]).sum(0), made[b])
+    return made
 
 
 def _is(given: Any, word: str) -> bool:

@@ -69,3 +69,17 @@ def test_what_does_not_fit_is_refused() -> None:
         pellucid.explain(linear(), X, LIME(regions="slic"))
     with pytest.raises(ParameterError, match="one row of 4 numbers"):
         pellucid.explain(linear(), X, LIME(fill=torch.zeros(2, 5)))
+
+
+def test_inpainting_a_region_continues_what_surrounds_it() -> None:
+    """A ramp is harmonic: what is taken out of it comes back, and hiding a part of it changes nothing."""
+    ramp = (torch.arange(12.0)[:, None] + 2 * torch.arange(12.0)).double() / 40
+    picture = ramp.expand(1, 3, 12, 12).clone()
+    picture[0, :, 5, 5] += 0.3
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(432, 2)).double()
+    labels = torch.zeros(12, 12, dtype=torch.int64)
+    labels[2:4, 7:10], labels[4:7, 4:7] = 1, 2
+    (got,) = pellucid.explain(net, picture, FeatureAblation(regions=labels, fill="inpaint"), target=0, output="logit")
+    weight = net[1].weight[0].detach().view(3, 12, 12)  # pyright: ignore
+    assert got.extras["players"][0, 1] == pytest.approx(0, abs=1e-4)
+    assert got.extras["players"][0, 2] == pytest.approx(float(0.3 * weight[:, 5, 5].sum()), abs=2e-4)
