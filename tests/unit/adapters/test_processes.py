@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import threading
 import time
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,9 @@ import pellucid
 from pellucid import LIME, Words
 from pellucid.adapters.processes import Workers, parts
 from pellucid.core.errors import InputError, ParameterError, UnsupportedModel
+from pellucid.core.worker import READY, serve
 
+pytestmark = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks at processes through /proc")
 TEXT = "a small banana and another one at last"
 
 
@@ -188,11 +192,11 @@ def _until(what: Any) -> None:
 
 
 PROGRAM = """
-import sys, time
-import pellucid
-from pellucid import Words
-from tests.unit.adapters import stranger
 if __name__ == "__main__":
+    import sys, time
+    import pellucid
+    from pellucid import Words
+    from tests.unit.adapters import stranger
     model = pellucid.wrap(stranger.{name}, Words(), processes=2)
     rows, _ = model.preprocess.rows_of(["a", "b"])
     print(model.scores(rows).tolist(), flush=True)
@@ -227,3 +231,44 @@ def test_a_script_that_is_killed_takes_its_workers_along(tmp_path: Path) -> None
     program.communicate()
     _until(lambda: not any(Path(f"/proc/{one}").exists() for one in held))
     assert not any(Path(f"/proc/{one}").exists() for one in held)
+
+
+def talked(fn: Any, *batches: Any) -> list[Any]:
+    """What a worker says that runs here, in this process."""
+    ours, theirs = Pipe()
+    heard: list[Any] = []
+
+    def ask() -> None:
+        heard.append(ours.recv())
+        for batch in batches:
+            ours.send(batch)
+            heard.append(ours.recv())
+        ours.close()
+
+    client = threading.Thread(target=ask)
+    client.start()
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        serve(theirs, pickle.dumps(fn))
+    finally:
+        signal.signal(signal.SIGINT, before)
+        client.join()
+        theirs.close()
+    return heard
+
+
+def test_a_worker_says_that_it_is_ready_then_answers_then_ends() -> None:
+    ready, plain = talked(stranger.lengths, ["banana"])
+    assert ready == READY and plain == [[6.0, 3.0]]
+    _, tensors = talked(stranger.tensors, ["banana"])
+    assert tensors.tolist() == [[6.0, 3.0]] and not hasattr(tensors, "detach")
+
+
+def test_a_worker_tells_what_failed_and_goes_on() -> None:
+    _, failed, fine = talked(stranger.failing, ["fail"], ["a"])
+    assert isinstance(failed.error, ZeroDivisionError) and failed.said == "ZeroDivisionError: no such luck"
+    assert "stranger.py" in failed.where and fine == [1.0]
+    _, odd = talked(stranger.odd, ["a"])
+    assert odd.error is None and odd.said == "Odd: 1 and 2"
+    (missing,) = talked(stranger.Missing())
+    assert missing.said == "LookupError: not here"

@@ -233,3 +233,22 @@ def test_arguments_that_cannot_be_used_are_refused() -> None:
         plots.interactive_text_explanations(model(), minimum_lentgh=0)
     with pytest.raises(AttributeError, match="nothing"):
         plots.nothing  # noqa: B018 - that it is not there
+
+
+def test_whoever_waits_is_freed_when_the_page_is_closed() -> None:
+    page = plots.interactive_text_explanations(model())
+    waiting = threading.Thread(target=page.wait)
+    waiting.start()
+    assert asked(page.url)[0] == 200 and waiting.is_alive()
+    page.close()
+    waiting.join(10)
+    assert not waiting.is_alive()
+
+
+def test_a_method_and_a_class_of_ones_own() -> None:
+    method = pellucid.LIME(samples=300, regions="words")
+    with plots.interactive_text_explanations(model(), method=method, target=0, max_feature_to_select=1) as page:
+        body = asked(page.url)[2]
+        assert 'value="300"' in body and 'max="1"' in body
+        status, answer = told(page, "a good good film", n_features="1")
+        assert status == 200 and "&lt;i&gt;bad" in answer["html"] and 'class="n' in answer["html"]
