@@ -2,8 +2,8 @@
 
 A method that hides parts was fitted to what the model says of rows whose hidden places show its fill; a metric that
 hides parts asks about such rows again. Random draws are never the same, for a metric's seed is its own; but what goes
-one part at a time, or all subsets of a few parts, is asked by both. Rows of different fills are never the same, whatever
-is hidden: that is what is looked at.
+one part at a time, or all subsets of a few parts, is asked by both. Rows of different fills are never the same,
+whatever is hidden: that is what is looked at.
 """
 
 from __future__ import annotations
