@@ -314,4 +314,19 @@ def _measurement(entry: dict[str, Any]) -> Measurement:
     given: dict[str, Any] = {key: _back(value, key != "params") for key, value in entry.items()}
     judged: dict[str, Any] = {**given["judged"], "params": _back(entry["judged"]["params"], False)}
     given |= {"judged": Judged(**judged), "model": ModelCard(**given["model"]), "passes": Passes(**given["passes"])}
-    return Measurement(**given)
+    made = Measurement(**given)
+    if not _sound(made):
+        raise FormatError("a measurement with fields of other types, or lists of other lengths", "what was saved")
+    return made
+
+
+def _sound(m: Measurement) -> bool:
+    """Whether words are words, numbers are numbers, and lists have an entry for every image."""
+    words = [m.metric, m.title, m.better, m.output, m.judged.title, m.judged.output, m.judged.method, m.model.name]
+    lists = [m.images, m.values, m.reasons, m.judged.target, *([] if m.std_error is None else [m.std_error])]
+    whole = all(isinstance(one, tuple) and len(one) == len(m.values) for one in lists)
+    if not whole or m.better not in ARROWS or not isinstance(m.extras, Mapping) or not isinstance(m.params, Mapping):
+        return False
+    words += [*m.images, *m.reasons, *m.judged.target]
+    numbers = [*m.values, *(m.std_error or ()), *m.range, m.seconds]
+    return all(isinstance(one, str) for one in words) and all(type(one) in (int, float) for one in numbers)

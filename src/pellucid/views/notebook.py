@@ -16,7 +16,7 @@ from pellucid.views.drawing import draw, look_of
 from pellucid.views.panel import panel
 from pellucid.views.picture import Picture, png_bytes
 from pellucid.views.tokens import tokens
-from pellucid.views.words import is_row, number, strength
+from pellucid.views.words import is_row, number, plain, strength
 
 SHOWN = 6
 """Maps in a notebook cell; a notebook is a file that somebody has to open again."""
@@ -71,20 +71,20 @@ def _figure(row: Explanation, drawn: Picture) -> str:
     """One map with its title, what was explained, its scale and what is wrong with it."""
     strip_png = png_bytes(Image.fromarray(strip(drawn.palette, look_of(row)).numpy()))
     chips = "".join(
-        f'<div class="{"failed" if red else "odd"}">{"■" if red else "●"} {escape(text)}</div>'
+        f'<div class="{"failed" if red else "odd"}">{"■" if red else "●"} {escape(plain(text))}</div>'
         for text, red in chips_of(row, drawn.note)
     )
     ends = "".join(f"<span>{escape(number(end))}</span>" for end in drawn.scale)
     below = f'<img class="bar" src="{data_uri(strip_png)}" alt=""><div class="ends">{ends}</div>'
-    shown = f'<img src="{data_uri(drawn.png())}" alt="{escape(drawn.alt)}">'
+    shown = f'<img src="{data_uri(drawn.png())}" alt="{escape(plain(drawn.alt))}">'
     if TOKEN in row.dims:
         shown = f'<p class="text">{tokens(row)[0].html()}</p>'
     elif is_row(row):
         shown, below = columns(row)[0].html(), ""
     return (
-        f"<figure><figcaption><b>{escape(row.title)}</b>"
-        f"<div>{escape(row.target.name[0])}, {escape(strength(row))}</div>"
-        f'<div class="quiet">{escape(row.inputs.name[0])}</div>'
+        f"<figure><figcaption><b>{escape(plain(row.title))}</b>"
+        f"<div>{escape(plain(row.target.name[0]))}, {escape(strength(row))}</div>"
+        f'<div class="quiet">{escape(plain(row.inputs.name[0]))}</div>'
         f"</figcaption>{shown}"
         f"{below}{chips}</figure>"
     )

@@ -37,7 +37,8 @@ def number(value: float, digits: int = 3) -> str:
 
 def plain(text: str) -> str:
     """A text on one line, without control and direction characters, which would break a label or an SVG file."""
-    kept = (" " if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") else c for c in text)
+    none = ("Cc", "Cf", "Cs", "Zl", "Zp")
+    kept = (" " if unicodedata.category(c) in none or c in "\ufffe\uffff" else c for c in text)  # XML has not these two
     return " ".join("".join(kept).split())
 
 
