@@ -120,7 +120,7 @@ def scorecard(
         advice=advise(lines, columns, len(entries[0]), ALPHA),
         level=LEVEL,
         seconds=time.perf_counter() - start,
-        rows=sum(_work(m) for m in {m.seconds: m for m in every + more}.values()) + round(sum(r.rows for r in runs)),
+        rows=sum(_work(them[0]) for them in (measured, more) if them) + round(sum(r.rows * len(r.e) for r in runs)),
         sanity=sane,
         measurements=Measurements(tuple(every)),
         explanations=Explanations(tuple(entries) if sane is None else tuple(sane.explanations)),
