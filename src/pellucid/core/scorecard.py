@@ -246,7 +246,7 @@ def _doubts(
         doubts.append(f"{photos} photos can never give p < {alpha:g}, whatever the maps: take six or more.")
     if strong:
         named = ", ".join(c.title.lower() for c in strong)
-        doubts.append(f"It does not beat a map that knows nothing of the model: {named}.")
+        doubts.append(f"It is not beyond doubt better than what knows nothing of the model: {named}.")
     better = [one for one in rejected if one.score < best.score]
     doubts += [f"{o.title} ranks better ({o.score:.1f}) but fails: {', '.join(o.failed)}." for o in better]
     winners = {c.title: _winner(lines, i) for i, c in enumerate(columns) if c.decides}
