@@ -180,7 +180,7 @@ class Measurements(Sequence[Measurement]):
             return Measurements(tuple(_measurement(entry) for entry in document["entries"]))
         except FormatError:
             raise
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise FormatError(
                 f"{where} holds no measurements: {error}", "a file written by Measurements.save"
             ) from error
