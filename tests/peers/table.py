@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from tests.peers import prepared, rows, sampled
+from tests.peers import measured, prepared, rows, sampled
 from tests.peers.rows import KNOWN, TOLERANCE, Known, Row
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "agreement.md"
@@ -110,7 +110,7 @@ def page() -> str:
         parts.append("\n".join([f"## {peer}", "", *table, *(compared(r) for r in rows.every() if r.peer == peer), ""]))
     table = header("no.", "peer", "methods", "reason", f"test in `{DIFFERENCES}`")
     parts.append("\n".join(["## Differences", "", *table, *(reason(i, k) for i, k in enumerate(KNOWN, 1)), ""]))
-    parts += [AFTER, random_draws(), evaluations()]
+    parts += [AFTER, random_draws(), judged(), evaluations()]
     return "\n".join(parts)
 
 
@@ -126,6 +126,28 @@ def random_draws() -> str:
 
 def sampled_key(one: sampled.Sampled) -> str:
     return line(one.title, "small tanh net", one.peer)
+
+
+def judged() -> str:
+    """Metrics of the same maps and masks. Where a peer is not installed, what was written before stays."""
+    says = (
+        "With `compat=` the peer, on random maps and masks; colour means that every channel counts by itself. What is\n"
+        "not compared, because it is not sound there, is listed in `pellucid.metrics.compat` with the reason."
+    )
+    lines = ["## Metrics", "", says, "", *header("metric", "maps", "peer", "difference", "tolerance", "verdict")]
+    before = PAGE.read_text(encoding="utf-8").splitlines() if PAGE.exists() else []
+    for one in measured.COMPARED:
+        if one.there:
+            found = one.apart()
+            verdict = "agrees" if found <= measured.TOLERANCE else "**defect**"
+            lines.append(f"{judged_key(one)} {power(found)} | {limit(measured.TOLERANCE)} | {verdict} |")
+        else:
+            lines += [old for old in before if old.startswith(judged_key(one))]
+    return "\n".join([*lines, ""])
+
+
+def judged_key(one: measured.Judged) -> str:
+    return line(one.metric, "in colour" if one.coloured else "grey", one.peer)
 
 
 def evaluations() -> str:

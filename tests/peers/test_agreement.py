@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.peers import prepared, sampled
+from tests.peers import measured, prepared, sampled
 from tests.peers.rows import TOLERANCE, Row, every
 
 pytest.importorskip("captum")
@@ -32,3 +32,10 @@ def test_means_of_random_draws_agree_within_their_errors(one: sampled.Sampled):
 @pytest.mark.parametrize("row", list(prepared.every()), ids=str)
 def test_prepared_evaluation_agrees_with_plain(row: prepared.Prepared):
     assert row.measure() <= row.tolerance
+
+
+@pytest.mark.parametrize("one", measured.COMPARED, ids=str)
+def test_metrics_agree_where_theirs_are_sound(one: measured.Judged):
+    if not one.there:
+        pytest.skip(f"{one.peer} is not installed")
+    assert one.apart() <= measured.TOLERANCE

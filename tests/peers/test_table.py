@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from tests.peers import prepared, rows, sampled, table
+from tests.peers import measured, prepared, rows, sampled, table
 
 
 def listed() -> list[str]:
@@ -23,11 +23,12 @@ def test_the_page_lists_the_rows_that_are_tested():
     wanted = [table.key(row) for row in rows.every()]
     wanted += [table.prepared_key(row) for row in prepared.every()]
     wanted += [table.sampled_key(one) for one in sampled.COMPARED]
+    wanted += [table.judged_key(one) for one in measured.COMPARED]
     wanted += [table.reason(i, known) for i, known in enumerate(rows.KNOWN, 1)]
     lines = listed()
     for start in wanted:
         assert [one for one in lines if one.startswith(start)], start
-    assert len(lines) == len(wanted) + 2 * (len(rows.PEERS) + 3)  # two lines of head for every table
+    assert len(lines) == len(wanted) + 2 * (len(rows.PEERS) + 4)  # two lines of head for every table
 
 
 def test_the_page_knows_no_defect_and_no_difference_without_a_reason():
