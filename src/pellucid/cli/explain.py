@@ -45,7 +45,7 @@ EXAMPLES = (
 @request_options
 @place_options
 def command(talk: Talk, request: Request, place: str | None, overwrite: bool) -> None:
-    """Explain what a model says about photos, texts, or rows of a table.
+    """Explain what a model says about photos, texts or table rows.
 
     INPUT is a picture file or a folder of them; several are explained together. MODEL may be left out.
 
