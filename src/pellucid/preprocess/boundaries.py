@@ -24,17 +24,19 @@ _MIDDLE = {
 _SINGLE = ("CJK UNIFIED", "CJK COMPAT", "HIRAGANA", "IDEOGRAPHIC ITERATION")
 """Names of letters that are words by themselves where nobody has a dictionary."""
 
-_WORD = re.compile(
+_ON = (
     "(?:"
     "[AH]x*(?:[.:']x*(?=[AH])|(?=[AHN_]))"  # letters; an apostrophe or a point between two of them
     '|Hx*"x*(?=H)'
     "|Nx*(?:[.,']x*(?=N)|(?=[AHN_]))"  # numbers; a comma or a point between two of them
     "|Kx*(?=[K_])"
     "|_x*(?=[AHNK_])"
-    ")*"
-    "(?:Hx*'x*|[AHNKI]x*|(?<=_)_x*|(?<=[AHNK_]x)_x*|(?<=[AHNK])_x*)"
+    ")"
 )
-"""A word, in kinds of letters: rules 5 to 13b of Unicode's annex 29; a single underscore is none."""
+"""What goes on, in kinds of letters: rules 5 to 13b of Unicode's annex 29."""
+_LAST = "Hx*'x*|[AHNKI]x*"
+_WORD = re.compile(f"{_ON}++(?:{_LAST}|_x*)|{_LAST}")
+"""A word; a single underscore is none."""
 
 
 def words(text: str) -> list[Span]:

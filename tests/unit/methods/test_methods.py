@@ -413,7 +413,7 @@ def test_occlusion_explains_the_probability_unless_told_otherwise() -> None:
 def test_occlusion_of_a_model_without_probabilities_explains_the_value() -> None:
     model = Calls(lambda m, x: m.inner(x)[:, :1], inner=NET)
     got = one(Occlusion(window=8, stride=8, fill="black"), target=0, model=model)
-    assert got.target.output == "logit"
+    assert got.target.output == "value"
     close(got.values[:, 0, 0], (score(X, 0) - score(X * 0, 0)))
 
 
