@@ -355,7 +355,7 @@ def measure(
     chosen = tuple(m for m, _ in pairs)
     if output is not None and output not in OUTPUTS:
         raise ParameterError(f"output={output!r}", f"one of {', '.join(OUTPUTS)}")
-    outputs = tuple(output or theirs for _, theirs in pairs)
+    outputs: tuple[Output | None, ...] = tuple(output or theirs for _, theirs in pairs)
     known = registry.make_all(methods) if methods else ()
     entries = [explanations] if isinstance(explanations, Explanation) else list(explanations)
     entries += control_maps(entries) if controls else []
