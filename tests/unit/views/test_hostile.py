@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -12,6 +13,7 @@ import pytest
 import torch
 from tests.unit.core.values import made
 
+import pellucid.registry  # noqa: F401 - all methods are known, as after any explanation
 from pellucid.core.explanation import TOKEN, Check, Explanation, Inputs
 from pellucid.views import panel
 from pellucid.views.notebook import mime_bundle
@@ -108,6 +110,10 @@ def cells(*names: str) -> Explanation:
     return replace(e, values=values, dims=("batch", "feature"), inputs=about, look=None, extras={})
 
 
+COLOUR = re.compile(r"\.g[0-9a-f]{6}\{background:#[0-9a-f]{6};color:#[0-9a-f]{6}\}")
+"""The ground of a number: which there are depends on the values, and on which pieces are more than white space."""
+
+
 class Tags(HTMLParser):
     """All pairs of a tag and the name of one of its attributes, styles, addresses, and how many scripts there are."""
 
@@ -132,7 +138,7 @@ class Tags(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self._in == "style":
-            self.styles.append(data)
+            self.styles.append(COLOUR.sub("", data))
 
 
 def pages(e: Explanation) -> dict[str, str]:
