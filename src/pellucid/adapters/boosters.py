@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 Score = Callable[[Any], Any]
@@ -26,8 +27,7 @@ def boosted(model: Any) -> tuple[Score, tuple[str, ...] | None]:
 
 
 def _xgboost(model: Any) -> tuple[Score, tuple[str, ...] | None]:
-    import xgboost
-
+    xgboost: Any = import_module("xgboost")  # of whose kind the model is
     objective = json.loads(model.save_config())["learner"]["objective"]["name"]
 
     def score(rows: Any) -> Any:
