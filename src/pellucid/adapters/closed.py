@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pellucid.adapters.function import Decodes, FunctionModel
+from pellucid.adapters.function import FunctionModel
 from pellucid.core.errors import InputError, UnsupportedModel
 
 
-def tree_values(model: FunctionModel, front: Decodes, rows: Tensor, background: Tensor) -> tuple[Tensor, str]:
+def tree_values(model: FunctionModel, rows: Tensor, background: Tensor) -> tuple[Tensor, str]:
     """What the columns of every row are worth to every output of an ensemble of trees, and which number that is.
 
     Interventional: columns that are away take the values of the background rows, one after the other, as in games.
@@ -20,7 +20,7 @@ def tree_values(model: FunctionModel, front: Decodes, rows: Tensor, background: 
         import shap
     except ImportError as error:
         raise InputError("no package shap", "shap, which reads trees", 'pip install "pellucid[trees]"') from error
-    data, ground = (np.asarray(front.decoded(one), dtype=np.float64) for one in (rows, background))
+    data, ground = (np.asarray(model.preprocess.decoded(one), dtype=np.float64) for one in (rows, background))
     number = "probability" if model.emitted(rows) == "probabilities" else "raw"
     try:
         explainer = shap.TreeExplainer(model.source, ground, feature_perturbation="interventional", model_output=number)

@@ -102,4 +102,4 @@ def _binary(values: Tensor, entry: Explanation) -> bool:
 def _values(handle: FunctionModel, table: Table, rows: Tensor, about: About) -> tuple[Tensor, str]:
     if about is LINEAR:
         return linear_values(handle, rows, table.background), "value"
-    return tree_values(handle, handle.preprocess, rows, table.background)
+    return tree_values(handle, rows, table.background)
