@@ -345,7 +345,8 @@ def measure(
                   in the middle. A method that does not beat them has explained nothing
     compat        captum, xplique, rise or quantus: metrics given by name take the parameters and the output that they
                   have there; `pellucid.metrics.compat` lists them, and why some are refused
-    Returns Measurements, by explanation and then by metric; each entry holds all images.
+    Returns Measurements, by explanation and then by metric; each entry holds all images. What a metric cannot be asked
+    of this model is NaN with the reason, and the others go on.
     Raises InputError where model or inputs are not those that were explained.
     """
     handle = as_model(model)

@@ -16,12 +16,13 @@ from pellucid.api.entries import counter, references_of
 from pellucid.api.insample import in_sample
 from pellucid.api.progress import Meter
 from pellucid.api.waves import Wave, waves_of
-from pellucid.core.errors import InputError, ParameterError, UnsupportedModel
+from pellucid.core.ask import Can
+from pellucid.core.errors import InputError, ParameterError
 from pellucid.core.explanation import Explanation, Passes
 from pellucid.core.measurements import Judged, Measurement
 from pellucid.core.method import Method
 from pellucid.core.method import parameters as parameters_of
-from pellucid.core.metric import Map, Measuring, Metric, Read, Reading, reading
+from pellucid.core.metric import Map, Measuring, Metric, Read, Reading, unread
 from pellucid.core.target import OUTPUTS, Class, Contrast, Each, Output, Target, Top, as_targets
 from pellucid.core.target import part as part_of
 from pellucid.engine import Task, run
@@ -70,15 +71,9 @@ def subjects_of(
     masks: Any,
     target: Any,
 ) -> list[Subject]:
-    """What is measured. Raises InputError or UnsupportedModel before anything is computed."""
+    """What is measured. Raises InputError before anything is computed."""
     if not explanations or not all(isinstance(e, Explanation) for e in explanations):
         raise InputError("nothing to measure", "explanations, as `explain` gives them")
-    for m in metrics:
-        if missing := m.about.needs - handle.can:
-            lacks = ", ".join(sorted(c.value for c in missing))
-            raise UnsupportedModel(
-                f"{m.about.title} needs {lacks} of {handle.name}", "a model that is plain torch code"
-            )
     wants = frozenset(want for m in metrics for want in m.about.wants)
     if "mask" in wants and masks is None:
         raise InputError("metrics of localisation without masks", "where the object is", "measure(..., masks=[...])")
@@ -178,10 +173,16 @@ class Job:
     map: Map
     here: slice
     output: Output
+    can: frozenset[Can]
+    """What the model can be asked."""
 
     @property
-    def suits(self) -> bool:
-        return self.map.kind in self.metric.about.kinds
+    def unfit(self) -> str:
+        """Why the metric cannot be asked at all; empty where it can."""
+        if self.map.kind not in self.metric.about.kinds:
+            return f"not defined for a {self.map.kind.value}"
+        lacks = ", ".join(sorted(c.value for c in self.metric.about.needs - self.can))
+        return f"the model cannot be asked for {lacks}" if lacks else ""
 
     def task(self) -> Task:
         return Task(
@@ -207,8 +208,8 @@ def measured(
     others = subjects if any("others" in m.about.wants for m in metrics) else ()
     with handle.ready(wave.x) as session:
         here = [(s, s.rows(wave)) for s in subjects]
-        jobs = [job for s, rows in here for job in _jobs(s, rows, metrics, outputs, session, others)]
-        asked = [job for job in jobs if job.suits]
+        jobs = [job for s, rows in here for job in _jobs(s, rows, metrics, outputs, session, others, handle.can)]
+        asked = [job for job in jobs if not job.unfit]
         tasks = [job.task() for job in asked]
         counted = None if meter is None else counter(session, wave, tasks, references_of(handle), meter)
         outcome = run(session, wave.x, tasks, references_of(handle), counted)
@@ -222,7 +223,7 @@ def measured(
             (
                 (job.subject.place, job.number),
                 replace(
-                    _measurement(job, said.get(id(job)) or _unsuited(job), session, passes, seconds),
+                    _measurement(job, said.get(id(job)) or unread(len(wave.x), job.unfit), session, passes, seconds),
                     in_sample=in_sample(job.map.whence, job.metric, wave.x, clean),
                 ),
             )
@@ -237,6 +238,7 @@ def _jobs(
     outputs: Sequence[Output | None],
     session: Ready,
     others: Sequence[Subject],
+    can: frozenset[Can],
 ) -> Iterator[Job]:
     if here is None:
         return
@@ -248,7 +250,7 @@ def _jobs(
         if session.emits == "values" and wanted in ("probability", "log_probability") and output is None:
             wanted = "logit"
         seen = Map.of(rows, mask=mask, method=s.method, flat=m.about.flat)
-        yield Job(m, number, s, replace(seen, others=among) if "others" in m.about.wants else seen, here, wanted)
+        yield Job(m, number, s, replace(seen, others=among) if "others" in m.about.wants else seen, here, wanted, can)
 
 
 def alike(one: Subject, other: Subject, here: slice) -> bool:
@@ -279,11 +281,6 @@ def _reading(answer: object) -> Reading:
     if not isinstance(answer, Read):  # pragma: no cover - Measuring gives nothing else
         raise InputError(f"a {type(answer).__name__} as a reading", "what a metric returns")
     return answer.reading
-
-
-def _unsuited(job: Job) -> Reading:
-    nothing = torch.full((len(job.map.broken),), torch.nan, dtype=torch.float64)
-    return reading(nothing, without={f"not defined for a {job.map.kind.value}": nothing.isnan()})
 
 
 def _measurement(job: Job, r: Reading, session: Ready, passes: Passes, seconds: float) -> Measurement:

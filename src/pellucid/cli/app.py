@@ -25,6 +25,7 @@ COMMANDS = (
     "plan",
     "audit",
     "measure",
+    "sanity",
     "scorecard",
     "doctor",
     "diff",

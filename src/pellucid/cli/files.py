@@ -51,6 +51,25 @@ def goal(given: str | None, overwrite: bool = False) -> Goal | None:
     return Goal(path=path, single=single, overwrite=overwrite)
 
 
+def free(given: str | None, names: Sequence[str], endings: Sequence[str], overwrite: bool = False) -> tuple[Path, ...]:
+    """The files that will be written: one, or these names in a folder; none for nowhere.
+
+    Raises FileExists for what is in the way, InputError where nothing can be written, before anything is computed.
+    """
+    if given is None:
+        if overwrite:
+            raise click.UsageError("--overwrite without --output-dir: there is nothing to write.")
+        return ()
+    path = Path(given).expanduser()
+    single = path.suffix.lower() in endings and not path.is_dir()
+    files = (path,) if single else tuple(path / name for name in names)
+    for taken in files:
+        if (taken.exists() or taken.is_symlink()) and not overwrite:
+            raise FileExists(f"{taken} is in the way", do="choose another place with -o, or give --overwrite")
+    _writable(path.parent if single else path)
+    return files
+
+
 def _writable(folder: Path) -> None:
     above = next(p for p in (folder, *folder.absolute().parents) if p.exists() or p.is_symlink())
     if not above.is_dir():

@@ -140,6 +140,15 @@ def request_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return asking
 
 
+def one_model(words: tuple[str, ...], named: str | None) -> tuple[str, tuple[str, ...]]:
+    """The model of a command about one, and the inputs: a leading word that looks like a model is one."""
+    if words and looks_like_a_model(words[0]):
+        if named is not None:
+            raise click.UsageError(f"two models, {named} and {words[0]}: this is about one.")
+        return words[0], words[1:]
+    return named or models.BUNDLED, words
+
+
 def split(words: tuple[str, ...], named: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Models and inputs: leading words that look like models are models, after those given with -M."""
     count = next((i for i, word in enumerate(words) if not looks_like_a_model(word)), len(words))

@@ -10,13 +10,13 @@ import click
 
 from pellucid.cli import model as models
 from pellucid.cli import text
-from pellucid.cli.app import Verb
+from pellucid.cli.app import PARTLY, Verb
+from pellucid.cli.files import free
 from pellucid.cli.inputs import given, refuse_missing
 from pellucid.cli.job import chosen
-from pellucid.cli.model import BUNDLED, load_model, looks_like_a_model
-from pellucid.cli.request import Setting
+from pellucid.cli.model import load_model
+from pellucid.cli.request import Setting, one_model
 from pellucid.cli.talk import Talk, progress, talk_options
-from pellucid.core.errors import FileExists
 
 if TYPE_CHECKING:
     from pellucid.core.scorecard import Scorecard
@@ -68,7 +68,9 @@ ENDINGS = (".html", ".json", ".png", ".svg")
     help="A folder for page, numbers and picture, or one file: .html, .json, .png, .svg. Default: nothing is written.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace files of the same names; refused otherwise.")
+@click.pass_context
 def command(
+    ctx: click.Context,
     talk: Talk,
     words: tuple[str, ...],
     named: str | None,
@@ -86,8 +88,8 @@ def command(
     INPUT are pictures or folders of the kind that matters, eight or more. Without any, four photos of scikit-image and
     a part of each are taken. Takes minutes; fewer than six photos can show no difference.
     """
-    name, inputs = _split(words, named)
-    to = None if place is None else _free(Path(place).expanduser(), overwrite)
+    name, inputs = one_model(words, named)
+    files = free(place, (PAGE, NUMBERS, PICTURE), ENDINGS, overwrite)
     made = chosen(methods, [Setting.read(one) for one in settings]) if methods else None
     refuse_missing(inputs)
     handle = load_model(name)
@@ -95,11 +97,13 @@ def command(
     from pellucid import registry
 
     wanted = registry.make_metrics(",".join(metrics)) if metrics else None
+    failed: list[str] = []
     if inputs:
         found = given(inputs, [handle])
         photos = list(found.each)
-        for why in found.failed:
-            talk.warn(" ".join(str(why).split()))
+        failed = [" ".join(str(why).split()) for why in found.failed]
+        for why in failed:
+            talk.warn(text.clean(why))
     else:
         from pellucid.zoo.samples import eight_photos
 
@@ -108,29 +112,12 @@ def command(
     with progress(talk) as shown:
         card = pellucid.scorecard(handle, photos, made, metrics=wanted, progress=shown, **options)
     talk.say(str(card))
-    written = [] if to is None else _write(card, to)
+    written = _write(card, files)
     talk.say()
     talk.say(f"written: {', '.join(map(str, written))}" if written else text.quiet("nothing written: -o FOLDER"))
-    talk.document({**card.document(), "written": [str(one) for one in written]})
-
-
-def _split(words: tuple[str, ...], named: str | None) -> tuple[str, tuple[str, ...]]:
-    """The model, and the inputs: a leading word that looks like a model is one."""
-    if words and looks_like_a_model(words[0]):
-        if named is not None:
-            raise click.UsageError(f"two models, {named} and {words[0]}: one scorecard is about one.")
-        return words[0], words[1:]
-    return named or BUNDLED, words
-
-
-def _free(path: Path, overwrite: bool) -> tuple[Path, ...]:
-    """The files that will be written. Raises FileExists before anything is computed."""
-    single = path.suffix.lower() in ENDINGS and not path.is_dir()
-    files = (path,) if single else tuple(path / name for name in (PAGE, NUMBERS, PICTURE))
-    for one in files:
-        if one.exists() and not overwrite:
-            raise FileExists(f"{one} is in the way", do="choose another place with -o, or give --overwrite")
-    return files
+    talk.document({**card.document(), "failed": failed, "written": [str(one) for one in written]})
+    if failed:
+        ctx.exit(PARTLY)
 
 
 def _write(card: Scorecard, files: tuple[Path, ...]) -> list[Path]:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from pellucid.core.ask import Attribution, Can, Query
-from pellucid.core.errors import InputError, ParameterError, PellucidError
+from pellucid.core.errors import InputError, ParameterError, PellucidError, UnsupportedModel
 from pellucid.core.explanation import Explanation, Kind
 from pellucid.core.method import About, Method, at_least, check_fields, one_of, param, snake
 from pellucid.core.target import Output
@@ -64,8 +64,8 @@ class Measures(Protocol):
     """What a checker sees of a metric: `measure`, which awaits questions. The decorator adds the rest."""
 
     async def measure(self, q: Query, e: Map) -> Reading:
-        """Raises InputError for inputs that the metric has no meaning for, which becomes the reason of all rows, and
-        ParameterError for parameters that it cannot use.
+        """Raises InputError for inputs, and UnsupportedModel for models, that it has no meaning for: the reason of all
+        rows then. Raises ParameterError for parameters that it cannot use, which stops the call.
         """
         ...
 
@@ -234,6 +234,12 @@ def reading(
     )
 
 
+def unread(rows: int, why: str) -> Reading:
+    """No value for any row, and why."""
+    nothing = torch.full((rows,), torch.nan, dtype=torch.float64)
+    return reading(nothing, without={why: nothing.isnan()})
+
+
 def _wide(curve: Tensor, values: Tensor) -> Tensor:
     return curve.detach().to("cpu", torch.float64).expand(len(values), -1).clone()
 
@@ -289,11 +295,12 @@ class Measuring:
         return Read(values=said.values[None], dims=("batch",), reading=said)
 
     async def _measured(self, q: Query) -> Reading:
-        """Inputs that a metric has no meaning for are a reason; parameters that it cannot use are an error."""
+        """Inputs and models that a metric has no meaning for are a reason; unusable parameters are an error."""
         try:
             return await self.metric.measure(q, self.map)
         except ParameterError:
             raise
         except InputError as error:
-            nothing = torch.full((len(q.x),), torch.nan, dtype=torch.float64)
-            return reading(nothing, without={f"not defined for {error.got}": nothing.isnan()})
+            return unread(len(q.x), f"not defined for {error.got}")
+        except UnsupportedModel as error:
+            return unread(len(q.x), error.got)

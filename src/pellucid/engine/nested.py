@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from pellucid.core.ask import Ask, Attribution, Pixels, Session, Variant, Where
-from pellucid.core.errors import PellucidError
+from pellucid.core.errors import PellucidError, UnsupportedModel
 from pellucid.core.fold import Tally
 from pellucid.core.points import Points
 from pellucid.core.site import Attention, Site
@@ -68,11 +68,11 @@ def placed(lone: list[Nested], new: Nested) -> int:
 
 
 def varied(where: Where, variant: Variant | None) -> Where:
-    """Where a question is answered that is asked of a variant. Raises PellucidError for a second variant."""
+    """Where a question is answered that is asked of a variant. Raises UnsupportedModel for a second variant."""
     if variant is None or where.variant == variant:
         return where
     if where.variant is not None:
-        raise PellucidError(
+        raise UnsupportedModel(
             f"a question for {where.variant.name} inside one for {variant.name}",
             "one variant of the model at a time",
             "precision='model', where the method has that",

@@ -23,7 +23,7 @@ from pellucid.core.ask import (
     What,
     Where,
 )
-from pellucid.core.errors import OutOfMemory, PellucidError
+from pellucid.core.errors import InputError, OutOfMemory, PellucidError, UnsupportedModel
 from pellucid.core.explanation import Passes
 from pellucid.core.fold import Tally
 from pellucid.core.method import Method
@@ -47,6 +47,9 @@ from pellucid.ops.reference import References as Given
 
 Progress = Callable[[int], None]
 """Called with the number of rows just evaluated."""
+
+REFUSALS = (UnsupportedModel, InputError)
+"""Of a question, not of the call: raised where the question was awaited, so that a metric can go without an answer."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,7 +172,7 @@ class _Run:
         running: dict[int, Coroutine[Any, Any, Attribution]] = {
             i: task.method.explain(query) for i, task in enumerate(tasks)
         }
-        replies: dict[int, Any] = dict.fromkeys(running)
+        replies: dict[int, tuple[Any, ...] | PellucidError | None] = dict.fromkeys(running)
         done: dict[int, Attribution] = {}
         anchor, scores = self._anchor(query, picks) if anchored else (None, [])
         try:
@@ -177,7 +180,7 @@ class _Run:
                 asked: dict[int, tuple[Ask[Any], ...]] = {}
                 for i in list(running):
                     try:
-                        asked[i] = _questions(tasks[i], running[i].send(replies[i]))
+                        asked[i] = _questions(tasks[i], _resumed(running[i], replies[i]))
                     except StopIteration as stop:
                         done[i] = self._checked(tasks[i], stop.value, len(picks[i]))
                         del running[i]
@@ -203,7 +206,7 @@ class _Run:
 
     def _round(
         self, asked: Mapping[int, tuple[Ask[Any], ...]], picks: list[tuple[Pick, ...]], anchor: Group | None
-    ) -> dict[int, tuple[Any, ...]]:
+    ) -> dict[int, tuple[Any, ...] | PellucidError | None]:
         groups = [] if anchor is None else [anchor]
         takers: dict[int, list[Any]] = {}
         nested: list[tuple[Ask[Any], int, int]] = []
@@ -223,18 +226,24 @@ class _Run:
                     takers[i].append(merge(groups, ask, site, self._resolved(ask.where), self._of(ask, picks[i])))
         ride(groups)
         self.passes["rounds"] += 1
+        refused: dict[int, PellucidError] = {}
         for share in shares(groups):
-            self._share(share)
+            refused |= self._share_or_why(share)
+        why = {i: error for i, mine in takers.items() for t in mine if (error := refused.get(id(t))) is not None}
         replies: dict[int, list[Any]] = {
-            i: [None if t is None else t.reply() for t in mine] for i, mine in takers.items()
+            i: [None if t is None else t.reply() for t in mine] for i, mine in takers.items() if i not in why
         }
+        nested = [one for one in nested if one[1] not in why]
         for (i, place), part in parts.items():
-            replies[i][place] = replies[i][place][:, part]
+            if i not in why:
+                replies[i][place] = replies[i][place][:, part]
         for members in at_equal_points(nested):
-            answers = self._explained(members[0][0], [(ask, self._of(ask, picks[i])) for ask, i, _ in members])
+            answers = self._explained_or_why([(ask, self._of(ask, picks[i])) for ask, i, _ in members])
             for (_, i, place), answer in zip(members, answers, strict=True):
+                if isinstance(answer, PellucidError):
+                    why[i] = answer
                 replies[i][place] = answer
-        return {i: tuple(mine) for i, mine in replies.items()}
+        return {**{i: tuple(mine) for i, mine in replies.items()}, **why}
 
     def _of(self, ask: Ask[Any], picks: tuple[Pick, ...]) -> tuple[Pick, ...]:
         """The numbers that a question is about: the targets', or others made of them."""
@@ -257,6 +266,16 @@ class _Run:
         return where
 
     # -- passes ----------------------------------------------------------------------------------------------
+
+    def _share_or_why(self, share: Share) -> dict[int, PellucidError]:
+        """Evaluate a share; where the model refuses it, why, by the takers that get no answer."""
+        try:
+            self._share(share)
+        except REFUSALS as error:
+            if any(group.anchor for group in share.groups):
+                raise
+            return {id(taker): error for group in share.groups for taker in (*group.takers, *group.beside)}
+        return {}
 
     def _share(self, share: Share) -> None:
         rows = min(self.session.rows(share.lane, share.graded), self.limit.get(share.lane, 1 << 30))
@@ -388,6 +407,13 @@ class _Run:
 
     # -- nested explanations ---------------------------------------------------------------------------------
 
+    def _explained_or_why(self, asked: Sequence[tuple[Ask[Any], tuple[Pick, ...]]]) -> list[Explained | PellucidError]:
+        """Explanations at equal points; where one method cannot be asked, why, and the others without it."""
+        try:
+            return [*self._explained(asked[0][0], asked)]
+        except REFUSALS as error:
+            return [error] if len(asked) == 1 else [one for ask in asked for one in self._explained_or_why([ask])]
+
     def _explained(self, like: Ask[Any], asked: Sequence[tuple[Ask[Any], tuple[Pick, ...]]]) -> list[Explained]:
         """Other methods at the points of one question, a few rows at a time, for the targets of the clean rows.
 
@@ -434,6 +460,11 @@ class _Run:
                 f"attribution(values) with shape {wanted} + ...: [target, batch, ...]",
             )
         return value
+
+
+def _resumed(running: Coroutine[Any, Any, Attribution], reply: object) -> object:
+    """What a coroutine asks next, given its answers or why there are none."""
+    return running.throw(reply) if isinstance(reply, PellucidError) else running.send(reply)
 
 
 def _questions(task: Task, asked: object) -> tuple[Ask[Any], ...]:

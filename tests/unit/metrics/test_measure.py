@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import pellucid
 from pellucid import api, registry
-from pellucid.core.errors import FileExists, FormatError, InputError, ParameterError
+from pellucid.core.ask import Attribution, Can, Query, attribution
+from pellucid.core.errors import FileExists, FormatError, InputError, ParameterError, UnsupportedModel
 from pellucid.core.explanation import Kind
 from pellucid.core.measurements import Measurements
+from pellucid.core.method import method
 from pellucid.core.metric import METRICS, Map, Reading, metric, reading
 from pellucid.core.target import Contrast, Each, Score, Top
 from pellucid.metrics import Deletion, Insertion, InsertionDeletion
@@ -265,3 +268,52 @@ def test_progress_ends_at_the_end(model: tiny.Tiny) -> None:
     seen: list[tuple[int, int]] = []
     got = api.measure(handle, e, ["deletion", "max_sensitivity"], inputs=model.x, progress=lambda *at: seen.append(at))
     assert seen[-1] == (got[0].passes.forward,) * 2 and len(seen) == got[0].passes.calls
+
+
+# -- B22: a metric that cannot be asked stops no other ------------------------------------------------------------
+
+
+def test_what_the_model_cannot_be_asked_for_is_a_reason() -> None:
+    w = np.random.default_rng(0).normal(size=(2, 6))
+    handle = api.wrap(lambda rows: np.asarray(rows) @ w.T, name="by hand")  # no weights that could be redrawn
+    x = random(3, 6).float()
+    e = api.explain(handle, x, ["exact_shapley"], target=0, output="logit")
+    got = api.measure(handle, e, ["random_logit", "parameter_randomisation", "deletion"], inputs=x, output="logit")
+    reasons = {m.metric: set(m.reasons) for m in got}
+    assert reasons["parameter_randomisation"] == {"the model cannot be asked for variant"}
+    assert reasons["deletion"] == reasons["random_logit"] == {""}
+    alone = api.measure(handle, e, ["parameter_randomisation"], inputs=x)[0]
+    assert all(map(math.isnan, alone.values)) and len(alone.reasons) == 3
+
+
+class Refused(nn.Module):
+    """A network of which the method below cannot be asked at points beside the clean ones."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(1)[:, :4]
+
+
+@method(kind=Kind.CONTRIBUTION, needs={Can.SCORE}, family="test")
+class OnlyHere:
+    """x at the rows it was made for, nothing elsewhere."""
+
+    async def explain(self, q: Query) -> Attribution:
+        await q.score()
+        if float(q.x.max()) != 1.0:
+            raise UnsupportedModel("points elsewhere", "the clean rows")
+        return attribution(q.x[None])
+
+
+def test_a_method_that_cannot_be_asked_elsewhere_stops_no_other() -> None:
+    """The robustness of two methods, asked at the same points: one has a reason, the other its number."""
+    handle, x = api.wrap(Refused()), random(3, 1, 4, 4).float()
+    x[:, 0, 0, 0] = 1.0
+    x = x.clamp(max=1.0)
+    both = [OnlyHere(), registry.make("input_x_gradient")]
+    e = api.explain(handle, x, both, target=0)
+    names = ["deletion", "avg_sensitivity"]
+    got = api.measure(handle, e, names, inputs=x, methods=both, output="logit")
+    alone = api.measure(handle, e[1:], names, inputs=x, methods=both, output="logit")
+    assert [set(m.reasons) for m in got] == [{""}, {"points elsewhere"}, {""}, {""}]
+    close(got[2].values, alone[0].values)
+    close(got[3].values, alone[1].values)
