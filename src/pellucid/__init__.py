@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pellucid.api.permutation import feature_permutation as feature_permutation
     from pellucid.api.sanity import sanity as sanity
     from pellucid.api.scorecard import scorecard as scorecard
+    from pellucid.api.sessions import session as session
     from pellucid.api.studies import surrogate as surrogate
     from pellucid.core.diagnosis import Diagnosis as Diagnosis
     from pellucid.core.diagnosis import Finding as Finding
@@ -142,6 +143,7 @@ _HOMES = {
     "pellucid.api.permutation": ("feature_permutation",),
     "pellucid.api.sanity": ("sanity",),
     "pellucid.api.scorecard": ("scorecard",),
+    "pellucid.api.sessions": ("session",),
     "pellucid.api.studies": ("surrogate",),
     "pellucid.core.diagnosis": ("Diagnosis", "Finding"),
     "pellucid.core.difference": ("Difference", "Differences"),

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pellucid.adapters import Handle, Ready
 from pellucid.api.entries import references_of
+from pellucid.api.sessions import known_of
 from pellucid.api.waves import finite, waves_of
 from pellucid.core.errors import InputError, NonFinite, TargetError
 from pellucid.core.explanation import Inputs
@@ -69,7 +70,8 @@ def said_of(handle: Handle, rows: Tensor) -> Said:
 
 def said_by(handle: Handle, session: Ready, rows: Tensor) -> Said:
     """The same of a session that is open for such rows."""
-    outputs = run(session, rows, [], references_of(handle)).outputs.detach().double().cpu()
+    answered = run(session, rows, [], references_of(handle), known=known_of(session))
+    outputs = answered.outputs.detach().double().cpu()
     if not finite(outputs):
         raise NonFinite(f"{handle.name} gives NaN or infinity", "finite scores", "check the input's range")
     return Said(outputs=outputs, emits=session.emits, labels=session.labels)

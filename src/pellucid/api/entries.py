@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pellucid.adapters import Handle, Ready
 from pellucid.api.progress import Meter
+from pellucid.api.sessions import known_of
 from pellucid.api.waves import Wave, finite
 from pellucid.core.ask import Attribution, Can
 from pellucid.core.errors import NonFinite
@@ -46,7 +47,7 @@ def explained(handle: Handle, wave: Wave, tasks: Sequence[Task], meter: Meter | 
     with handle.ready(wave.x) as session:
         tasks = [fitting(task, session) for task in tasks]
         counted = None if meter is None else counter(session, wave, tasks, references_of(handle), meter)
-        outcome = run(session, wave.x, tasks, references_of(handle), counted)
+        outcome = run(session, wave.x, tasks, references_of(handle), counted, known_of(session))
         _finite(outcome.outputs, wave.inputs.name)
         seconds = time.perf_counter() - start
         prediction = _prediction(session, outcome.outputs)

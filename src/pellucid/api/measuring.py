@@ -15,6 +15,7 @@ from pellucid.adapters import Handle, Ready
 from pellucid.api.entries import counter, references_of
 from pellucid.api.insample import in_sample
 from pellucid.api.progress import Meter
+from pellucid.api.sessions import known_of
 from pellucid.api.waves import Wave, waves_of
 from pellucid.core.ask import Can
 from pellucid.core.errors import InputError, ParameterError
@@ -212,7 +213,7 @@ def measured(
         asked = [job for job in jobs if not job.unfit]
         tasks = [job.task() for job in asked]
         counted = None if meter is None else counter(session, wave, tasks, references_of(handle), meter)
-        outcome = run(session, wave.x, tasks, references_of(handle), counted)
+        outcome = run(session, wave.x, tasks, references_of(handle), counted, known_of(session))
         for job in jobs:
             _agrees(job, outcome.outputs)
         passes = replace(outcome.passes, verification=session.verification)

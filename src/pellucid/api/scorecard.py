@@ -152,7 +152,7 @@ def _alone(handle: Handle, photos: Any, method: Method, target: Any) -> Run:
             "photos that become rows of one shape, and one target",
         )
     seconds, passes = time.perf_counter() - start, got[0].record.passes
-    rows = passes.forward + passes.backward + passes.tails
+    rows = passes.forward + passes.known + passes.backward + passes.tails
     return Run(method, got[0], rows / len(got[0]), seconds / len(got[0]))
 
 
@@ -170,7 +170,7 @@ def _sanity(measured: Sequence[Measurement], entries: Sequence[Explanation]) -> 
 
 
 def _work(m: Measurement) -> int:
-    return m.passes.forward + m.passes.backward + m.passes.tails
+    return m.passes.forward + m.passes.known + m.passes.backward + m.passes.tails
 
 
 def _columns(wanted: Sequence[Metric], photos: int, again: int) -> tuple[Column, ...]:

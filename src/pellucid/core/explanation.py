@@ -107,6 +107,8 @@ class Passes:
     """Rows computed again after running out of memory."""
     tails: int = 0
     """Rows that ran only what lies behind an edited site; they are not among those of `forward`."""
+    known: int = 0
+    """Rows that a session had the answer to, from other calls or from others in this one: the model did not run."""
 
     def __add__(self, other: Passes) -> Passes:
         return Passes(**{f: getattr(self, f) + getattr(other, f) for f in self.__slots__})

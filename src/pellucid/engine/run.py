@@ -31,6 +31,7 @@ from pellucid.core.points import Same
 from pellucid.core.site import Site
 from pellucid.core.target import Output, Pick, Target, Unit, check_unit, follows_outputs, part, resolve
 from pellucid.engine.fuse import Block, Group, Share, Taker, chunks, merge, ride, shares
+from pellucid.engine.known import SCORES, Known
 from pellucid.engine.nested import (
     Explained,
     Moved,
@@ -94,9 +95,13 @@ def run(
     tasks: Sequence[Task],
     references: Callable[[Tensor], References],
     progress: Progress | None = None,
+    known: Known | None = None,
 ) -> Outcome:
-    """Explain the rows x by all tasks at once. Nothing is evaluated before targets and sites are known to exist."""
-    work = _Run(session, x, references, progress)
+    """Explain the rows x by all tasks at once. Nothing is evaluated before targets and sites are known to exist.
+
+    known: what this model has said before, of which it is not asked again
+    """
+    work = _Run(session, x, references, progress, known=known)
     return work.finish(tasks, work.targets(tasks))
 
 
@@ -114,10 +119,12 @@ class _Run:
         progress: Progress | None,
         clean: Tensor | None = None,
         variant: Variant | None = None,
+        known: Known | None = None,
     ) -> None:
         self.session, self.references, self.progress, self.variant = session, references, progress, variant
         self.x, self.clean = (session.enter(x), x) if clean is None else (x, clean)
-        self.passes = {"rounds": 0, "forward": 0, "backward": 0, "calls": 0, "retried": 0, "tails": 0}
+        self.known = known
+        self.passes = {"rounds": 0, "forward": 0, "backward": 0, "calls": 0, "retried": 0, "tails": 0, "known": 0}
         self.shared: list[tuple[Share, int]] = []
         self.inside: list[str] = []
         self.limit: dict[Lane, int] = {}
@@ -284,7 +291,7 @@ class _Run:
         for place, chunk in enumerate(chunks(share.groups, rows)):
             if place == 0:
                 count = sum(block.count for block in chunk)
-                self.session.expect(share.lane, self._rows(share, chunk, count), many)
+                self._expect(share.lane, self._rows(share, chunk, count), many)
             self._chunk(share, chunk)
 
     def _chunk(self, share: Share, chunk: list[Block]) -> None:
@@ -306,7 +313,7 @@ class _Run:
     def _attempt(self, share: Share, chunk: list[Block], count: int) -> tuple[Answer | None, str]:
         rows = self._rows(share, chunk, count)
         try:
-            answer = self.session.run(rows, share.lane)
+            answer = self._answer(rows, share.lane)
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
@@ -315,10 +322,22 @@ class _Run:
         self.passes["forward"] += whole
         self.passes["tails"] += 0 if answer.whole is None or share.lane.where.edit is None else count
         self.passes["backward"] += count * share.graded if share.lane.backward else 0
-        self.passes["calls"] += 1
+        recalled = count - whole if self.known is not None and share.lane == SCORES else 0
+        self.passes["known"] += recalled
+        self.passes["calls"] += recalled < count
         if self.progress is not None:
             self.progress(count)
         return answer, ""
+
+    def _expect(self, lane: Lane, rows: Rows, many: int) -> None:
+        if self.known is not None and lane == SCORES:
+            many = self.known.expected(rows, many, self.clean is not self.x)
+        self.session.expect(lane, rows, many)
+
+    def _answer(self, rows: Rows, lane: Lane) -> Answer:
+        if self.known is None:
+            return self.session.run(rows, lane)
+        return self.known.answer(self.session, rows, lane, self.clean is not self.x)
 
     def _rows(self, share: Share, chunk: list[Block], count: int) -> Rows:
         picks = share.picks
@@ -426,7 +445,8 @@ class _Run:
         for n, block in enumerate(b for chunk in chunks([Group(points, PLAIN)], rows) for b in chunk):
             x = points.rows(block.k0, block.k1, block.b0, block.b1)
             numbers = self.index[block.b0 : block.b1].repeat(block.k1 - block.k0)
-            child = _Run(self.session, x, self._under(variant), self.progress, self._beneath(x, numbers), variant)
+            beneath = self._beneath(x, numbers)
+            child = _Run(self.session, x, self._under(variant), self.progress, beneath, variant, self.known)
             moved = {id(one.picks): tuple(moved_to(p, numbers) for p in one.picks) for one in lone}
             tasks = [Task(one.method, (), "logit") for one in lone]
             outcome = child.finish(tasks, [moved[id(one.picks)] for one in lone], anchored=False)

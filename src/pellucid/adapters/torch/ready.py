@@ -26,7 +26,7 @@ class Met:
     out: Tensor
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Ready:
     """What is kept between calls for one (weights, shape, dtype, device), by one thread."""
 

@@ -399,6 +399,7 @@ def _work(explanations: Sequence[Explanation]) -> tuple[Work, ...]:
                 ("To look and verify", f"{record.passes.verification} rows"),
                 ("Computed again", f"{record.passes.retried} rows"),
                 ("Behind an edited layer", f"{record.passes.tails} rows"),
+                *([("Known in the session", f"{record.passes.known} rows")] if record.passes.known else []),
                 ("Time", f"{record.seconds:.3g} s"),
                 *((name, version) for name, version in record.versions.items()),
             ),
