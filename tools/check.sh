@@ -29,8 +29,9 @@ printf '\n== tests, in %s processes; %s\n' "$jobs" "$browser"
 
 # One thread a process: two processes with two threads each would only get in each other's way on two cores.
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+# A worker that dies is a failure that names its test; with another in its place xdist may wait for ever.
 # shellcheck disable=SC2086  # PYTEST holds several arguments
-.venv/bin/python -m pytest -n "$jobs" --dist loadfile --cov --cov-report=term ${PYTEST:+--cov-fail-under=0} ${PYTEST:-} || failed+=(tests)
+.venv/bin/python -m pytest -n "$jobs" --dist loadfile --max-worker-restart=0 --cov --cov-report=term ${PYTEST:+--cov-fail-under=0} ${PYTEST:-} || failed+=(tests)
 
 if ((${#failed[@]})); then
     printf 'failed: %s\n' "${failed[*]}" >&2

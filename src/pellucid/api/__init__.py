@@ -215,12 +215,12 @@ def explain(
     shelf = None if save is None else Shelf.new(Path(save), overwrite=overwrite)
     parts: dict[tuple[int, tuple[int, ...]], list[Explanation]] = {}
     done = 0
-    notes = [note for note, task in zip(said, tasks, strict=True) for _ in range(sum(map(width, task.targets)))]
     meter = None if progress is None else Meter(progress, how_many(handle, inputs))
     for wave in waves_of(handle, inputs, tasks):
         one = tasks if done == 0 and wave.last else [sliced(t, done, done + len(wave.x), wave.last) for t in tasks]
         entries = explained(handle, wave, one, meter)
         done += len(wave.x)
+        notes = (note for note, task in zip(said, one, strict=True) for _ in range(sum(map(width, task.targets))))
         entries = [noted(entry, note) for entry, note in zip(entries, notes, strict=True)]
         for place, entry in enumerate(entries):
             if shelf is None:
