@@ -2,7 +2,8 @@
 
 torchvision's wheels carry compiled operators for one build of torch. Beside another (a CPU build, say) they do not
 load, and `import torchvision` stops at the missing operators, taking timm and grad-cam with it. Declaring the two
-operators that the import looks up is enough: models and transforms need no compiled code. For tests only, never shipped.
+operators that the import looks up is enough: models and transforms need no compiled code.
+For tests only, never shipped.
 
 A test that takes memory without end fails by a MemoryError, and does not take the machine with it.
 """
