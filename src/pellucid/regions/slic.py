@@ -89,8 +89,18 @@ def joined(labels: Tensor, least: float) -> Tensor:
         if count == 1 or not len(small):
             return piece.view(labels.shape)
         p, q = torch.cat([piece[a], piece[b]]), torch.cat([piece[b], piece[a]])
-        border = torch.bincount((p * count + q)[p != q], minlength=count * count).view(count, count)
-        piece = _connected(count, small, border[small].argmax(1))[piece]
+        piece = _connected(count, small, beside(p, q, count)[small])[piece]
+
+
+def beside(p: Tensor, q: Tensor, count: int) -> Tensor:
+    """For every one of `count` pieces the one that it is beside most often, of equals the first.  p, q: sides."""
+    pair, border = torch.unique(
+        (p * count + q)[p != q], return_counts=True
+    )  # in noise, most of count² are never beside
+    order = border.argsort(descending=True, stable=True)
+    order = order[(pair[order] // count).argsort(stable=True)]
+    owner = pair[order] // count
+    return (pair % count)[order[torch.cat([owner.new_ones(1).bool(), owner.diff() > 0])]]
 
 
 def _connected(count: int, a: Tensor, b: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pellucid.core.errors import InputError, ParameterError, PellucidError
 from pellucid.regions import Cells, Felzenszwalb, Labels, Quickshift, Slic, as_regions, cut
-from pellucid.regions.slic import joined, lab
+from pellucid.regions.slic import beside, joined, lab
 
 EVERY = (Cells(3, 4), Slic(n=12), Felzenszwalb(scale=50, least=4), Quickshift(kernel_size=2, max_dist=6))
 
@@ -132,6 +132,32 @@ def test_pieces_are_joined_to_the_neighbour_with_the_longest_border() -> None:
     assert torch.equal(got == got[0, 4], torch.tensor([[0, 0, 0, 1, 1]] * 4).bool())
     assert flood(got) == 3
     assert flood(joined(drawn, 100)) == 1
+
+
+@given(st.integers(2, 6), st.integers(2, 6), st.integers(2, 9), st.integers(0, 10**6))
+@settings(max_examples=40, deadline=None)
+def test_borders_are_counted_side_by_side(height: int, width: int, colours: int, seed: int) -> None:
+    """Against a table of all pairs, which a picture of noise has no memory for."""
+    labels = torch.randint(colours, (height, width), generator=torch.Generator().manual_seed(seed))
+    number = torch.arange(labels.numel()).view(labels.shape)
+    a = torch.cat([number[:, :-1].flatten(), number[:-1].flatten()])
+    b = torch.cat([number[:, 1:].flatten(), number[1:].flatten()])
+    piece = joined(labels, 0).flatten()
+    count = int(piece.max()) + 1
+    if count == 1:
+        return
+    p, q = torch.cat([piece[a], piece[b]]), torch.cat([piece[b], piece[a]])
+    table = torch.zeros(count, count)
+    for one, other in zip(p.tolist(), q.tolist(), strict=True):
+        table[one, other] += one != other
+    assert torch.equal(beside(p, q, count), table.argmax(1))
+
+
+def test_noise_has_superpixels_too() -> None:
+    """Tens of thousands of pieces come loose."""
+    x = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    sizes = Slic()(x).flatten().bincount()
+    assert int(sizes.min()) > 224 * 224 / 50 / 4 * 0.9 and len(sizes) > 20
 
 
 def test_lab_is_that_of_scikit_image() -> None:
