@@ -58,6 +58,24 @@ with tempfile.TemporaryDirectory() as folder:
     print(peak() - before, len(got), len(got[0]))
 """
 
+MASKS = """
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+import pellucid
+
+def peak():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
+
+net = torch.nn.Sequential(torch.nn.AvgPool2d(32), torch.nn.Flatten(), torch.nn.Linear(147, 10))
+x = torch.rand(1, 3, 224, 224)
+for samples in (500, 10_000):
+    before = peak()
+    pellucid.explain(net, x, pellucid.LIME(samples=samples), target=0)
+    print(peak() - before)
+"""
+
 
 def run(program: str) -> list[float]:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=280, check=False)
@@ -77,3 +95,10 @@ def test_ten_times_the_photos_stream_to_disk_without_more_memory() -> None:
     grown, entries, images = run(STREAM)
     assert (entries, images) == (5, 400)
     assert grown < 60
+
+
+@pytest.mark.slow
+def test_ten_times_the_samples_need_no_more_memory() -> None:
+    """Held at once, 10,000 pictures of 224² would be 6 GB, and their masks as bytes half a gigabyte."""
+    few, many = run(MASKS)
+    assert few < 500 and many < 60

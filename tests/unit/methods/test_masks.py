@@ -67,6 +67,9 @@ def test_masks_show_every_place_with_the_same_chance_and_shift_each_by_itself() 
     points = drawn(samples=4000, grid=4, share=0.3)
     assert float((points.masks(0, 4000).mean(0) - 0.3).abs().max()) < 0.03
     assert len(points.shifts.unique(dim=0)) == 9
+    for lag in (1, 2, 31, 32):  # a shift is no news of the next one, in no batch
+        same = (points.shifts[lag:] == points.shifts[:-lag]).all(1).double().mean()
+        assert abs(float(same) - 1 / 9) < 0.03
     assert torch.equal(points.masks(7, 9), points.masks(0, 4000)[7:9])
 
 
