@@ -1,150 +1,304 @@
 """Change one operator or number in the source, and see whether a test notices.
 
-    python tools/mutate.py 300 --seconds 3600 --seed 0
+    python tools/mutate.py 300 --seed 0 --resume
 
-Mutants are drawn from core, engine and metrics with a seed, the same ones every time; each runs in a fork of a process
-that has imported torch, with the tests of its folder, until the first failure. Survivors are listed.
+Mutants are drawn from core, engine and metrics with a seed, the same ones every time. Each is tried by the tests that
+run its line, the fastest first, until one fails; in a fork of a process in which torch, pellucid and the tests are
+imported, so nothing is imported again and no file is changed. A change in what runs at import is imported anew. What
+takes too long or too much memory counts as noticed, and is told apart. One line of JSON for each goes to the results.
 """
 
 from __future__ import annotations
 
 import argparse
-import ast
-import importlib.abc
-import importlib.util
+import json
 import os
-import random
+import resource
 import signal
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
-SOURCE = ROOT / "src" / "pellucid"
-TESTS = {
-    "core": ("tests/unit/core", "tests/unit/test_difference.py", "tests/unit/test_sanity.py", "tests/unit/test_api.py"),
-    "engine": ("tests/unit/engine",),
-    "metrics": ("tests/unit/metrics",),
-}
-SWAPS: dict[type[ast.AST], type[ast.AST]] = {
-    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
-    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
-    ast.And: ast.Or, ast.Or: ast.And, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
-}  # fmt: skip
-"""Operators, and what each becomes. Unions of types are no operators here: `|` stays."""
+import psutil
+import pytest
+from covering import QUIET, Covering, budget, calm, looks, outcome, silent
+from mutants import PACKAGES, ROOT, SOURCE, Instead, Mutant, mutants, replaced
+
+TESTS = (
+    *("unit/core", "unit/engine", "unit/metrics", "unit/test_api.py", "unit/test_assertions.py", "unit/test_budget.py"),
+    *("unit/test_chips.py", "unit/test_closed.py", "unit/test_difference.py", "unit/test_kinds.py"),
+    *("unit/test_registry.py", "unit/test_sanity.py", "unit/test_scorecard.py"),
+)
+"""Where tests are looked for; those that run a changed line are tried."""
+MEGABYTES = 2000
+KILLED, TIME, MEMORY, ALIVE, NOT_LOADED = "killed", "killed by time", "killed by memory", "alive", "not loaded"
 
 
-def places(tree: ast.AST) -> Iterator[tuple[ast.AST, str, Any]]:
-    """(node, field, new value) of every change that can be made."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]) in SWAPS:
-            yield node, "ops", [SWAPS[type(node.ops[0])]()]
-        elif isinstance(node, (ast.BinOp, ast.BoolOp, ast.AugAssign)) and type(node.op) in SWAPS:
-            yield node, "op", SWAPS[type(node.op)]()
-        elif isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.Not, ast.USub)):
-            yield node, "op", ast.UAdd() if isinstance(node.op, ast.USub) else ast.Not()
-        elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
-            yield node, "value", not node.value
-        elif isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
-            yield node, "value", node.value + 1
+@dataclass(frozen=True)
+class Trial:
+    """A mutant, its tests, whether its line runs at import, and whether all of its tests were chosen."""
+
+    one: Mutant
+    tests: list[str]
+    cold: bool
+    all_of_them: bool
 
 
-def count(file: Path) -> int:
-    """How many changes can be made."""
-    return sum(1 for _ in places(ast.parse(file.read_text(encoding="utf-8"))))
-
-
-def mutant(file: Path, number: int) -> tuple[ast.Module, str]:
-    """The changed tree, and what was changed."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    node, name, value = list(places(tree))[number]
-    line: Any = getattr(node, "lineno", 0)
-    before = ast.unparse(node)
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-        node.operand = ast.UnaryOp(op=ast.Not(), operand=node.operand)
-    else:
-        setattr(node, name, value)
-    changed = f"{file.relative_to(SOURCE)}:{line}: {before[:60]} → {ast.unparse(node)[:60]}"
-    return ast.fix_missing_locations(tree), changed
-
-
-class Instead(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Imports one module from a changed tree."""
-
-    def __init__(self, file: Path, tree: ast.Module) -> None:
-        parts = file.relative_to(SOURCE.parent).with_suffix("").parts
-        self.name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        self.file, self.tree = file, tree
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        if name != self.name:
-            return None
-        package = [str(self.file.parent)] if self.file.name == "__init__.py" else None
-        return importlib.util.spec_from_file_location(
-            name, self.file, loader=self, submodule_search_locations=package
-        )  # fmt: skip
-
-    def exec_module(self, module: Any) -> None:
-        exec(compile(self.tree, str(self.file), "exec"), module.__dict__)  # noqa: S102 - our own source, changed
-
-
-def survives(file: Path, tree: ast.Module, seconds: float) -> bool:
-    """Whether all tests pass in a fork; one that hangs is killed, and so is the mutant."""
+def attempt(job: Callable[[Callable[[str], None]], bool], seconds: float) -> tuple[str, str]:
+    """Run a job in a fork, watched: what became of it, and the last thing that it said."""
+    ear, mouth = os.pipe()
     child = os.fork()
     if child == 0:
         os.setsid()
-        quiet = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(quiet, 1)
-        os.dup2(quiet, 2)
-        import pytest
-
-        sys.meta_path.insert(0, Instead(file, tree))
-        tests = TESTS[file.relative_to(SOURCE).parts[0]]
+        os.close(ear)
+        silent()
+        code = 1
         try:
-            os._exit(int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-W", "ignore", *tests])))
-        except BaseException:  # noqa: BLE001 - whatever a mutant does, it was noticed
-            os._exit(1)
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
+            code = 0 if job(lambda words: void(os.write(mouth, words.encode() + b"\n"))) else 1
+        finally:
+            os._exit(code)
+    os.close(mouth)
+    said = watch(child, seconds)
+    with open(ear, encoding="utf-8") as words:
+        last = (words.read().splitlines() or [""])[-1]
+    return (last, "") if last == NOT_LOADED else (said, last)
+
+
+def void(_: object) -> None:
+    """Nothing."""
+
+
+def watch(child: int, seconds: float) -> str:
+    """Wait for a fork; stop it when it takes too long or too much memory."""
+    process, end, why = psutil.Process(child), time.monotonic() + seconds, ""
+    while True:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
-            return os.waitstatus_to_exitcode(status) == 0
-        time.sleep(0.05)
-    os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return False
+            break
+        try:
+            size = process.memory_info().rss >> 20
+        except psutil.NoSuchProcess:
+            size = 0
+        why = MEMORY if size > MEGABYTES else TIME if time.monotonic() > end else ""
+        if why:
+            os.killpg(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return why
+        time.sleep(0.02)
+    code = os.waitstatus_to_exitcode(status)
+    return TIME if -code in (signal.SIGPROF, signal.SIGXCPU) else KILLED if code else ALIVE
+
+
+def tried(items: Sequence[pytest.Item], seconds: dict[str, float], tell: Callable[[str], None]) -> bool:
+    """Whether all tests pass; stops at the first that does not."""
+    for item, then in zip(items, [*items[1:], None], strict=True):
+        tell(item.nodeid)
+        budget(seconds[item.nodeid])
+        if outcome(item, then) == "failed":
+            return False
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    tell("")
+    return True
+
+
+class Loop:
+    """A plugin of pytest: what is done with the tests instead of running them one after the other."""
+
+    def __init__(self, act: Callable[[dict[str, pytest.Item]], None]) -> None:
+        self.act = act
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """With the tests by name."""
+        if session.testsfailed:
+            return False
+        self.act({item.nodeid: item for item in session.items})
+        return True
+
+
+def collect(files: set[str], act: Callable[[dict[str, pytest.Item]], None]) -> int:
+    """Import test files, and do something with their tests."""
+    where = tempfile.mkdtemp(prefix="mutants")
+    return int(pytest.main([*QUIET, f"--basetemp={where}", *sorted(files)], plugins=[Loop(act)]))
+
+
+def limit(trial: Trial, known: Covering) -> float:
+    """Seconds on the clock, for what waits and uses no processor; the machine may be busy with other things."""
+    return 120 + 15 * sum(known.seconds[name] for name in trial.tests)
+
+
+def warm(trials: Sequence[Trial], known: Covering, note: Callable[[Trial, str, str, float], None]) -> None:
+    """All trials whose change can be put into what is loaded; those that cannot are noted as such."""
+
+    def act(items: dict[str, pytest.Item]) -> None:
+        for trial in trials:
+            here = [items[name] for name in trial.tests if name in items]
+
+            def job(tell: Callable[[str], None], one: Mutant = trial.one, here: list[pytest.Item] = here) -> bool:
+                if not replaced(one):
+                    tell(NOT_LOADED)
+                    return True
+                return tried(here, known.seconds, tell)
+
+            start = time.monotonic()
+            note(trial, *attempt(job, limit(trial, known)), time.monotonic() - start)
+
+    collect({name.partition("::")[0] for trial in trials for name in trial.tests}, act)
+
+
+def cold(trial: Trial, known: Covering, note: Callable[[Trial, str, str, float], None]) -> None:
+    """A trial whose change is there from the import on."""
+
+    def job(tell: Callable[[str], None]) -> bool:
+        passed = list[bool]()
+
+        def act(items: dict[str, pytest.Item]) -> None:
+            here = [items[name] for name in trial.tests if name in items]
+            passed.append(tried(here, known.seconds, tell))
+
+        resource.setrlimit(resource.RLIMIT_CPU, (300, 305))
+        sys.meta_path.insert(0, Instead(trial.one))
+        tell("at import")
+        collect({name.partition("::")[0] for name in trial.tests}, act)
+        return passed == [True]
+
+    start = time.monotonic()
+    note(trial, *attempt(job, limit(trial, known)), time.monotonic() - start)
+
+
+def unchanged(known: Covering) -> set[str]:
+    """The tests that fail in this order without any change: they say nothing."""
+    bad = set[str]()
+
+    def act(items: dict[str, pytest.Item]) -> None:
+        order = sorted((n for n in known.seconds if n in items), key=lambda name: known.seconds[name])
+        here = [items[name] for name in order]
+        for item, then in zip(here, [*here[1:], None], strict=True):
+            if outcome(item, then) == "failed":
+                bad.add(item.nodeid)
+
+    collect({name.partition("::")[0] for name in known.seconds}, act)
+    return bad
+
+
+def draw(number: int, seed: int) -> tuple[list[Mutant], Counter[str]]:
+    """So many of all, and how many each package has."""
+    every = [one for part in PACKAGES for file in sorted((SOURCE / part).rglob("*.py")) for one in mutants(file)]
+    sizes = Counter(one.package for one in every)
+    return sorted(every, key=lambda one: one.drawn(seed))[:number], sizes
+
+
+def read(file: Path) -> dict[str, dict[str, Any]]:
+    """The last result of each mutant."""
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    return {said["key"]: said for said in map(json.loads, lines)}
+
+
+def table(drawn: Sequence[Mutant], known: dict[str, dict[str, Any]], sizes: Counter[str]) -> str:
+    """How many of each package were noticed, and the ones that were not."""
+    lines, alive = ["package   possible  drawn  killed  by time  by memory  alive"], list[str]()
+    total = Counter[str]()
+    for part in PACKAGES:
+        mine = [one for one in drawn if one.package == part and one.key in known]
+        by = Counter(known[one.key]["result"] for one in mine)
+        total += by
+        counts = (sizes[part], len(mine), *(by[word] for word in (KILLED, TIME, MEMORY, ALIVE)))
+        lines.append(f"{part:8}  " + "  ".join(f"{n:>{w}}" for n, w in zip(counts, (8, 5, 6, 7, 9, 5), strict=True)))
+        alive += [f"{one.key} {one}  ({len(known[one.key]['tests'])} tests)" for one in mine
+                  if known[one.key]["result"] == ALIVE]  # fmt: skip
+    noticed = total.total() - total[ALIVE]
+    lines.append(f"{noticed} of {total.total()} noticed ({100 * noticed / max(total.total(), 1):.1f} %)")
+    return "\n".join([*lines, "", *alive]) + "\n"
 
 
 def main() -> None:
-    """Draw, run, tell."""
-    words = argparse.ArgumentParser(description=__doc__)
+    """Draw, look which tests run what, try, tell."""
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("mutants", type=int)
-    words.add_argument("--seconds", type=float, default=3600.0, help="stop after so long")
     words.add_argument("--seed", type=int, default=0)
+    words.add_argument("--seconds", type=float, default=5400.0, help="stop after so long")
+    words.add_argument("--each", type=float, default=30.0, help="seconds of tests for each mutant")
+    words.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "pellucid-mutants")
+    words.add_argument("--resume", action="store_true", help="leave out the mutants that have a result")
+    words.add_argument("--again", nargs="*", help="try those once more that were alive; or those of these keys")
+    words.add_argument("--only", choices=PACKAGES, help="those of one package")
+    words.add_argument("--tests", nargs="*", default=TESTS, help="where to look for tests, below tests/")
+    words.add_argument("--check", action="store_true", help="first run all tests without a change")
+    words.add_argument("--show", action="store_true", help="only tell the results")
     given = words.parse_args()
-    import hypothesis  # noqa: F401 - shared by all forks
-    import torch  # noqa: F401
-
     os.chdir(ROOT)
+    drawn, sizes = draw(given.mutants, given.seed)
+    results = given.folder / f"results-{given.seed}.jsonl"
+    if given.show:
+        sys.stdout.write(table(drawn, read(results), sizes))
+        return
+    if not given.resume and given.again is None:
+        results.unlink(missing_ok=True)
+    old = read(results)
+    if given.again is not None:
+        left = [
+            o for o in drawn if (o.key in given.again if given.again else old.get(o.key, {}).get("result") == ALIVE)
+        ]
+    else:
+        left = [one for one in drawn if old.get(one.key, {"result": NOT_LOADED})["result"] == NOT_LOADED]
+    go([one for one in left if given.only in (None, one.package)], results, given)
+    sys.stdout.write(table(drawn, read(results), sizes))
+
+
+def go(left: Sequence[Mutant], results: Path, given: argparse.Namespace) -> None:
+    """Try these mutants, and write each result as it comes."""
     sys.path[:0] = [str(ROOT), str(SOURCE.parent)]
-    files = sorted(f for part in TESTS for f in (SOURCE / part).rglob("*.py"))
-    every = [(file, n) for file in files for n in range(count(file))]
-    drawn = random.Random(given.seed).sample(every, min(given.mutants, len(every)))
-    end, killed, alive = time.monotonic() + given.seconds, 0, list[str]()
-    for file, n in drawn:
+    import hypothesis  # noqa: F401 - what all forks share
+    import torch
+
+    torch.set_num_threads(1)
+    where = [ROOT / "tests" / word for word in given.tests]
+    files = [f for path in where for f in (sorted(path.rglob("test_*.py")) if path.is_dir() else [path])]
+    known = Covering.of(looks(files, given.folder / "lines"))
+    calm()
+    end = time.monotonic() + given.seconds
+    bad = given.folder / "bad.json"
+    if given.check:
+        fork(lambda: void(bad.write_text(json.dumps(sorted(unchanged(known))), encoding="utf-8")))
+    if bad.exists():
+        known = known.without(set(json.loads(bad.read_text(encoding="utf-8"))))
+
+    def note(trial: Trial, said: str, last: str, seconds: float) -> None:
+        line = {"key": trial.one.key, "mutant": str(trial.one), "result": said, "by": last, "tests": trial.tests}
+        line |= {"all": trial.all_of_them, "seconds": round(seconds, 1)}
+        with results.open("a", encoding="utf-8") as out:
+            out.write(json.dumps(line) + "\n")
         if time.monotonic() > end:
-            break
-        tree, changed = mutant(file, n)
-        if survives(file, tree, 240):
-            alive.append(changed)
-            sys.stdout.write(f"alive  {changed}\n")
-        else:
-            killed += 1
-        sys.stdout.flush()
-    ran = killed + len(alive)
-    sys.stdout.write(f"{killed} of {ran} killed ({100 * killed / max(ran, 1):.0f} %), {len(every)} possible\n")
+            raise SystemExit("out of time: go on with --resume")
+
+    trials = [Trial(one, *known.tests(one, given.each)) for one in left]
+    for trial in trials:
+        if not trial.tests:
+            note(trial, ALIVE, "no test runs it", 0.0)
+    warm_ones = [t for t in trials if t.tests and not t.cold]
+    if warm_ones:
+        fork(lambda: warm(warm_ones, known, note))
+    done = read(results)
+    for trial in trials:
+        if trial.tests and (trial.cold or done.get(trial.one.key, {}).get("result") == NOT_LOADED):
+            cold(trial, known, note)
+
+
+def fork(job: Callable[[], None]) -> None:
+    """In a process of its own, so that this one stays without what the job imports."""
+    child = os.fork()
+    if child == 0:
+        try:
+            silent()
+            job()
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
 
 
 if __name__ == "__main__":
