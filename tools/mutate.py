@@ -21,6 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -222,7 +223,7 @@ def main() -> None:
     words.add_argument("mutants", type=int)
     words.add_argument("--seed", type=int, default=0)
     words.add_argument("--seconds", type=float, default=5400.0, help="stop after so long")
-    words.add_argument("--each", type=float, default=30.0, help="seconds of tests for each mutant")
+    words.add_argument("--each", type=float, default=10.0, help="seconds of tests for each mutant")
     words.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "pellucid-mutants")
     words.add_argument("--resume", action="store_true", help="leave out the mutants that have a result")
     words.add_argument("--again", nargs="*", help="try those once more that were alive; or those of these keys")
@@ -253,7 +254,7 @@ def main() -> None:
 def go(left: Sequence[Mutant], results: Path, given: argparse.Namespace) -> None:
     """Try these mutants, and write each result as it comes."""
     sys.path[:0] = [str(ROOT), str(SOURCE.parent)]
-    import hypothesis  # noqa: F401 - what all forks share
+    import_module("hypothesis")  # what all forks share
     import torch
 
     torch.set_num_threads(1)

@@ -15,7 +15,7 @@ from pellucid.core.errors import ParameterError
 from pellucid.core.points import Points
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Moment:
     """Mean and second moments over the points, each [targets, batch, ...]."""
 

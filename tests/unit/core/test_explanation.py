@@ -51,6 +51,15 @@ def test_rows_that_are_not_there_are_an_index_error(row: int) -> None:
         made(3)[row]
 
 
+def test_inputs_are_equal_by_their_pixels() -> None:
+    mine, copy, other = made(2).inputs, made(2).inputs, made(2, first=1).inputs
+    assert mine == copy and hash(mine) == hash(copy) and mine != "photo 0"
+    assert mine.picture is not None and mine.picture is not copy.picture
+    assert mine != replace(mine, picture=mine.picture + 1) and mine != replace(mine, picture=None)
+    assert replace(mine, picture=None) == replace(copy, picture=None) != mine
+    assert mine != replace(mine, notes=other.notes) and mine != other
+
+
 def test_iteration_gives_row_after_row() -> None:
     whole = made(3)
     assert len(list(whole)) == len(whole) == 3

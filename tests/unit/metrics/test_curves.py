@@ -76,6 +76,8 @@ def test_pixel_flipping_turns_pixels_into_their_opposite() -> None:
         x, y = by_hand(X[i], MAP[i], 1 - X[i], 12)
         close(whole.values[i], trapezoid(x, y))
         close(half.values[i], trapezoid(x[:7], y[:7]) / 0.5)
+    black = measured(PixelFlipping(steps=12, fill="black"), Corner(), X, MAP)
+    close(black.values, measured(Deletion(steps=12, fill="black"), Corner(), X, MAP).values)
 
 
 def test_aopc_is_the_mean_fall_and_both_the_area_between() -> None:
@@ -105,6 +107,9 @@ def test_regions_go_by_their_mean_and_colour_pictures_work() -> None:
             now = torch.where(labels == r, fill[i], now)
             left.append(float(says(now[None]) / says(X[i][None])))
         close(got.values[i], 1 - trapezoid([0, 1 / 3, 2 / 3, 1], left))
+        assert got.curve is not None
+        close(got.curve[i][0], [0, 1 / 3, 2 / 3, 1])
+        close(got.curve[i][1], left)
 
 
 def test_irof_of_a_score_that_is_not_positive_says_so() -> None:
@@ -184,6 +189,8 @@ def test_monotonicity_tells_the_right_order_from_others() -> None:
     close(share.extras["share"], [30 / 36] * 2)
     up = measured(Monotonicity(**black), Linear(w.abs()), x, random(2, 6, 6))
     close(up.values, [1.0, 1.0])
+    still = measured(Monotonicity(**black), Linear(0 * w), x, random(2, 6, 6))  # a score of zero never falls
+    close(still.values, [1.0, 1.0])
 
 
 def test_average_drop_increase_and_gain() -> None:
@@ -196,3 +203,7 @@ def test_average_drop_increase_and_gain() -> None:
     close(measured(AverageIncrease(), Corner(), X, m).values, (after > before).double())
     close(measured(AverageGain(), Corner(), X, m).values, (after - before).clamp(min=0) / (1 - before))
     assert measured(AverageDrop(), Corner(), X, m - 5).reasons == ("the map has no positive value",) * 2
+    nothing = measured(AverageDrop(), Linear(torch.zeros(3, 6, 6, dtype=torch.float64)), X, m)
+    assert nothing.output == "logit" and nothing.reasons == ("the score is not above zero",) * 2
+    certain = measured(AverageGain(), Linear(torch.zeros(3, 6, 6, dtype=torch.float64), 1.0), X, m)
+    assert certain.reasons == ("the score is no probability below one",) * 2

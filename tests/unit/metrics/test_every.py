@@ -74,6 +74,26 @@ def test_values_are_in_the_declared_range_with_reasons_elsewhere(name: str) -> N
         assert got.std_error is not None
 
 
+SAMPLED = [n for n in registry.metrics() if registry.find_metric(n).about.sampled and not n.startswith("max_")]
+
+
+@pytest.mark.parametrize("name", SAMPLED)
+def test_standard_errors_are_how_far_other_seeds_are(name: str) -> None:
+    """What a metric says of its own error, against the spread of 30 values with other draws."""
+    handle, cls = api.wrap(Corners()), registry.find_metric(name)
+    again = "method" in cls.about.wants
+    e = api.explain(handle, X[:1], SmoothGrad(samples=2, spread=0.3), target=0, output="probability")[0]
+    e = replace(e, kind=kind_of(name), **({} if again else {"values": random(1, 3, SIDE, SIDE, seed=11) - 0.4}))
+    small = {"samples": 4 if again else 48, **({"steps": 4} if "steps" in {f.name for f in fields(cls)} else {})}
+    got = api.measure(handle, e, [cls(**small, seed=s) for s in range(30)], inputs=X[:1])
+    if got[0].std_error is None:
+        assert "max" in cls.about.summary  # the largest of the draws has no error of its own
+        return
+    values = torch.tensor([m.values[0] for m in got]).double()
+    errors = torch.tensor([m.std_error[0] for m in got if m.std_error is not None]).double()
+    assert 0.55 < float(values.std() / errors.square().mean().sqrt()) < 1.8
+
+
 def test_degenerate_maps_never_get_a_value(name: str) -> None:
     """B26, and Captum's perfect score of a map of zeros. A NaN in one map is nobody else's (B14)."""
     about = registry.find_metric(name).about

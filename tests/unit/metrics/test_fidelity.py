@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from pellucid import api
 from pellucid.core.errors import ParameterError
 from pellucid.core.explanation import Kind
 from pellucid.metrics import ROAD, CompletenessGap, FidelityCorrelation, Infidelity, SensitivityN
+from pellucid.metrics.infidelity import Squares
 from pellucid.ops.correlation import jackknifed, pearson, ranks, spearman
 from pellucid.ops.imputation import imputed
 from pellucid.ops.removal import Order
@@ -63,6 +66,18 @@ def test_fidelity_correlation_subset_by_subset() -> None:
             said = [float(values[b][h].sum()) for h, _ in mine]
             fell = [float(clean[b] - Corner()(r[None]).softmax(1)[0, 0]) for _, r in mine]
             close(got.values[b], float(np.corrcoef(said, fell)[0, 1]))
+
+
+def test_sensitivity_n_says_how_large_its_subsets_are() -> None:
+    """From one part of 36 to 80 % of them, in equal ratios; at every size of a linear model exactly."""
+    got = measured(SensitivityN(steps=3, samples=8, regions="pixels"), NET, X, RIGHT)
+    assert got.curve is not None
+    for x, y in got.curve:
+        close(x, [1 / 36, (0.8 / 36) ** 0.5, 0.8])
+        close(y, [1.0] * 3)
+    few = measured(SensitivityN(steps=2, samples=8, regions="cells(1, 1)"), NET, X, RIGHT)
+    assert all(math.isnan(v) for v in few.values) and few.curve is not None  # hidden or not, there is one part alone
+    close(few.curve[0][0], [0.8, 0.8])
 
 
 def test_a_model_that_does_not_care_has_no_correlation() -> None:
@@ -114,6 +129,16 @@ def test_contributions_say_nothing_of_small_noise() -> None:
     assert set(got.reasons) == {"a contribution says nothing of small noise"}
 
 
+def test_a_sensitivity_without_channels_counts_for_each() -> None:
+    flat = random(2, 6, 6, seed=4)
+    for metric in (Infidelity(window=1), Infidelity(perturb="gaussian", samples=8)):
+        wide, narrow = (
+            measured(metric, Corner(), X, v, Kind.SENSITIVITY) for v in (flat[:, None].expand_as(X).clone(), flat)
+        )
+        close(wide.values, narrow.values)
+        close(wide.extras["scale"], narrow.extras["scale"])
+
+
 def test_infidelity_of_ones_own_perturbations_by_hand() -> None:
     """(noise, perturbed) as in Captum, photo by photo, with the raw and the optimally scaled error."""
     noise = random(5, 3, 6, 6, seed=2) * 0.1
@@ -140,6 +165,40 @@ def test_infidelity_of_ones_own_perturbations_by_hand() -> None:
         measured(Infidelity(window=7), Corner(), X, values)
     with pytest.raises(ParameterError, match="perturb"):
         measured(Infidelity(perturb="circles"), Corner(), X, values)
+
+
+@pytest.mark.parametrize(("window", "side"), [(2, 2), (1, 1), (6, 6), (None, 1)])
+def test_squares_lie_anywhere_in_the_picture_and_nowhere_else(window: int | None, side: int) -> None:
+    """6 × 9: every square is whole, and every corner that leaves it whole comes up about equally often."""
+    x = random(2, 3, 6, 9)
+    many = 3000
+    squares = Squares.of(SimpleNamespace(x=x), window, x[:1], many, seed=3)  # pyright: ignore[reportArgumentType]
+    corners = Counter[tuple[int, int]]()
+    for hidden in squares.hidden:
+        down, across = hidden.nonzero().unbind(1)
+        top, left = int(down.min()), int(across.min())
+        square = torch.zeros(6, 9, dtype=torch.bool)
+        square[top : top + side, left : left + side] = True
+        assert torch.equal(hidden, square) and int(hidden.sum()) == side * side
+        corners[top, left] += 1
+    places = (7 - side) * (10 - side)
+    expected = many / places
+    assert len(corners) == places
+    assert all(abs(n - expected) < 5 * expected**0.5 for n in corners.values())
+    for wrong in (0, 7, 2.0, True):
+        with pytest.raises(ParameterError, match="window"):
+            Squares.of(SimpleNamespace(x=x), wrong, x[:1], 4, seed=0)  # pyright: ignore[reportArgumentType]
+
+
+def test_squares_show_each_row_its_own_fill() -> None:
+    x = random(2, 3, 6, 6)
+    for fill in (random(2, 3, 6, 6, seed=1), random(1, 3, 6, 6, seed=2)):
+        squares = Squares.of(SimpleNamespace(x=x), 2, fill, 5, seed=0)  # pyright: ignore[reportArgumentType]
+        for b in range(2):
+            got = squares.rows(1, 4, b, b + 1)
+            for k in range(3):
+                assert torch.equal(got[k], torch.where(squares.hidden[k + 1], fill[min(b, len(fill) - 1)], x[b]))
+        assert torch.equal(squares.rows(0, 5, 0, 2).view(5, 2, 3, 6, 6)[1:4, 1], got)
 
 
 def test_more_samples_are_other_samples() -> None:
@@ -215,6 +274,9 @@ def test_road_by_hand() -> None:
             close(most.values[b], sum(falls) / 2, 1e-4)
     assert got.curve is not None
     close(got.curve[0][0], [0.25, 0.5])
+    for wrong in ((), (0.0, 0.5), (0.5, 1.0), (-0.1,), (1.5,)):
+        with pytest.raises(ParameterError, match="shares"):
+            measured(ROAD(shares=wrong), Corner(), X, flat)
     noisy = [measured(ROAD(std=0.05, seed=seed), Corner(), X, flat).values for seed in (0, 0, 1)]
     assert noisy[0] == noisy[1] != noisy[2]
 

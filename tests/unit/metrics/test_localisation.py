@@ -108,6 +108,16 @@ def test_iou_and_top_k() -> None:
         one(TopKIntersection(top=37), values, mask)
 
 
+def test_without_a_number_top_k_is_two_per_cent_of_the_places() -> None:
+    """8 of 20 × 20; one at least, of 6 × 6."""
+    order = torch.arange(400, 0, -1).view(1, 20, 20)
+    x = pictures(1, side=20)
+    for hit in range(9):
+        mask = (order > 400 - hit) | (order <= 300)
+        close(measured(TopKIntersection(), Corner(), x, order.double(), masks=mask).values, [hit / 8])
+    assert one(TopKIntersection(), spots((1, 1)), spots((1, 1)).bool()) == 1
+
+
 def test_masks_are_checked() -> None:
     e = explained(NET, X, random(2, 6, 6))
     with pytest.raises(InputError, match="without masks"):

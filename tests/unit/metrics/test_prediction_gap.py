@@ -9,6 +9,7 @@ import torch
 from pellucid import api
 from pellucid.core.errors import InputError
 from pellucid.metrics import PredictionGapImportant, PredictionGapUnimportant, against_truth
+from pellucid.metrics.prediction_gap import _top
 from pellucid.preprocess import Table
 
 from .planted import close, random
@@ -51,6 +52,17 @@ def test_the_right_column_has_a_larger_gap_than_a_wrong_one() -> None:
     )
     assert got[0].mean > 0.5 and got[2].mean == pytest.approx(0, abs=1e-9)
     assert got[1].mean < got[3].mean
+
+
+@pytest.mark.parametrize(
+    ("columns", "part", "k"),
+    [(1, 1.0, 1), (2, 0.01, 1), (2, 1.0, 1), (3, 1.0, 2), (8, 0.25, 2), (8, 0.5, 4), (8, 1.0, 7)],
+)
+def test_some_places_count_as_important_and_never_all(columns: int, part: float, k: int) -> None:
+    worth = random(5, columns, seed=2)
+    got = _top(worth, part, 0)
+    assert got.sum(1).tolist() == [k] * 5
+    assert all(float(w[t].min()) > float(w[~t].max()) for w, t in zip(worth, got, strict=True) if columns > 1)
 
 
 def test_agreement_with_known_contributions_by_hand() -> None:

@@ -92,6 +92,9 @@ def test_a_map_that_ignores_the_model_never_changes() -> None:
     [m, g] = scores(ParameterRandomisation(), deep(), [Edges(), "gradient"])
     close(m.values, [1.0] * 3)
     close(m.extras["head"], [1.0] * 3)
+    for x, y in m.curve:  # of three layers
+        close(x, [1 / 3, 2 / 3, 1.0])
+        close(y, [1.0] * 3)
     assert max(g.values) < 0.5
     [r] = scores(RandomLogit(), deep(), [Edges()])
     close(r.values, [1.0] * 3)
@@ -209,3 +212,11 @@ def test_parts_that_do_nothing_for_both() -> None:
     m = judged(missed)
     close(m.values, [1 / 16] * 2)
     assert all(v > 0 for v in m.extras["missed"])
+    together = torch.stack([torch.arange(64).view(8, 8) // 4, torch.arange(64).view(8, 8) // 32])
+    both, *lone = (
+        api.measure(handle, explained(Corners(), x[i], wrong[i]), [NonSensitivity(regions=together[i])], inputs=x[i])[0]
+        for i in (slice(0, 2), slice(0, 1), slice(1, 2))
+    )
+    for name in ("dummy", "missed"):
+        close(both.extras[name], [one.extras[name][0] for one in lone])
+    close(both.values, [one.values[0] for one in lone])  # sixteen parts, and two
