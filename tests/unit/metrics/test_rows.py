@@ -63,3 +63,12 @@ def test_tokens(name: str) -> None:
         assert set(got.reasons) == {"the method draws nothing"}
     else:
         assert not any(got.reasons) and not any(map(math.isnan, got.values))
+
+
+@pytest.mark.parametrize("name", sorted(set(registry.metrics()) - set(NAMES)))
+def test_there_is_no_place_on_an_object_in_a_table(name: str) -> None:
+    handle = pellucid.wrap(lambda rows: np.asarray(rows) @ W.T, name="by hand")
+    x = torch.rand(2, 6, generator=torch.Generator().manual_seed(1))
+    e = api.explain(handle, x, ["exact_shapley"], target=0)
+    got = api.measure(handle, e, [name], inputs=x, masks=[[True] + [False] * 5] * 2)[0]
+    assert all(why == "not defined for rows of shape (6,) without a mask" for why in got.reasons)
