@@ -79,5 +79,8 @@ def test_agreement_with_known_contributions_by_hand() -> None:
     close(got["pairs"], [5 / 6, 1 / 6])
     ranks = [np.corrcoef(a, [4, 3, 1, 2])[0, 1] for a in ([4, 1, 3, 2], [2, 3, 4, 1])]
     close(got["correlation"], ranks)
+    order = torch.tensor([1.0, 2.0, 3.0, 4.0])  # of the three largest of each row two are right
+    assert against_truth(e, order)["feature"] == against_truth(e, order, top=3)["feature"] == (2 / 3, 1.0)
+    assert against_truth(e, order, top=4)["feature"] == (1.0, 1.0)
     with pytest.raises(InputError, match="columns"):
         against_truth(e, torch.ones(3))
