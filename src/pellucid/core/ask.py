@@ -439,6 +439,8 @@ class Rows:
     run only once for each."""
     beside: Callable[[Tensor], Tensor] | None = None
     """Raw outputs of the reference rows -> their scores [t, count], once `objective` has been called."""
+    own: bool = False
+    """Whether `build` gives new memory, which the model may overwrite."""
 
 
 class Session(Protocol):

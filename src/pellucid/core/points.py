@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from hashlib import blake2b
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -18,6 +19,8 @@ class Points:
     """The questions a set of points answers. Subclasses are frozen dataclasses; tensors compare by value."""
 
     __slots__ = ()
+    own: ClassVar[bool] = False
+    """Whether `rows` always gives new memory, which a model that works in place may overwrite."""
 
     @property
     def count(self) -> int:
@@ -202,6 +205,7 @@ class Masked(Points):
     [batch or 1, ...], broadcast against x, in the units of x.
     """
 
+    own = True
     x: Tensor
     hidden: Tensor
     parts: Tensor

@@ -374,7 +374,7 @@ class _Run:
             ]
             return torch.stack(scores) if scores else outputs.new_zeros((0, count))
 
-        pieces = [self.index[b.b0 : b.b1] for b in chunk for _ in range(b.k0, b.k1)]
+        pieces = [self.index[b.b0 : b.b1].repeat(b.k1 - b.k0) for b in chunk]
         numbers = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
         def start(outputs: Tensor) -> list[Tensor]:
@@ -399,6 +399,7 @@ class _Run:
             None if share.lane.where.against is None else against,
             narrow if lone else None,
             None if share.lane.where.against is None else lambda outputs: score(outputs, {}),
+            len(chunk) > 1 or chunk[0].group.points.own,
         )
 
     def _give(self, answer: Answer, picks: tuple[Pick, ...], chunk: list[Block]) -> None:

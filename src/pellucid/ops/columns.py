@@ -234,24 +234,25 @@ def _beside(parts: Sequence[Array], fill: float = 1.0) -> Tensor:
 class Drawn(Points):
     """Rows whose columns are drawn by their laws.
 
-    x: [batch, column]; u: numbers in 0 … 1, float64 [draws, column], the same for all rows of the batch: every column
-    shows its quantile at u. cells, kept, whole, moved: as in `Columns`.
+    x: [batch, column]; drawn: what every column shows, float64 [draws, column], the same for all rows of the batch.
+    kept, whole, moved: as in `Columns`.
     """
 
+    own = True
     x: Tensor
-    u: Tensor
-    cells: Tensor
+    drawn: Tensor
     kept: Tensor
     whole: Tensor
     moved: Tensor
 
     @staticmethod
     def of(columns: Columns, x: Tensor, u: Tensor) -> Drawn:
-        return Drawn(x, u, columns.cells, columns.kept, columns.whole, columns.moved)
+        """u: numbers in 0 … 1, float64 [draws, column]; every column shows its quantile there."""
+        return Drawn(x, quantiles(columns.cells, u), columns.kept, columns.whole, columns.moved)
 
     @property
     def count(self) -> int:
-        return len(self.u)
+        return len(self.drawn)
 
     @property
     def like(self) -> Tensor:
@@ -259,7 +260,7 @@ class Drawn(Points):
 
     def rows(self, k0: int, k1: int, b0: int, b1: int) -> Tensor:
         x = self.x[b0:b1].double().cpu()
-        drawn = quantiles(self.cells, self.u[k0:k1])[:, None]
+        drawn = self.drawn[k0:k1, None]
         drawn = torch.where(self.moved, x + drawn, drawn)
         drawn = torch.where(self.whole, drawn.round(), drawn)
         return torch.where(self.kept, x, drawn).flatten(0, 1).to(self.x)

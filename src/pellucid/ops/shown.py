@@ -22,6 +22,7 @@ class Shown(Points):
     in the units of x; scales: one per draw; std, seed: the noise on the mask, which depends on (seed, j) alone.
     """
 
+    own = True
     x: Tensor
     maps: Tensor
     fill: Tensor

@@ -244,7 +244,8 @@ class TorchSession:
         if not lane.backward:
             with torch.inference_mode():
                 tape = Tape(self.sites, lane, rows, None)
-                out = self._forward(net, as_asked(entering(), lane).clone(), tape)
+                x = as_asked(entering(), lane)
+                out = self._forward(net, x if rows.own and where.into is None else x.clone(), tape)
                 explained = rows.objective(out, tape.seen)
             return Answer(out.clone(), explained.clone(), sites={s: t.clone() for s, t in tape.seen.items()})
         if where.rule is None:
