@@ -27,7 +27,7 @@ from pellucid.api.kinds import as_classifier, as_regressor
 from pellucid.api.measuring import inputs_of, measured, subjects_of
 from pellucid.api.pipelines import of_pipeline
 from pellucid.api.progress import Meter, Progress
-from pellucid.api.waves import Reads, example_of, how_many, waves_of
+from pellucid.api.waves import Reads, example_of, how_many, read, waves_of
 from pellucid.core.cite import bibtex
 from pellucid.core.errors import InputError, ParameterError
 from pellucid.core.explanation import Explanation, Explanations, Passes, cat, show_with
@@ -209,7 +209,7 @@ def explain(
     Raises subclasses of PellucidError; arguments are checked before anything is computed.
     """
     handle = as_model(model)
-    targets, inputs = targets_of(target, versus, top_k), inputs if budget is None else _kept(inputs)
+    targets, inputs = targets_of(target, versus, top_k), read(handle, inputs, budget is not None)
     chosen, said = _chosen(handle, inputs, methods, targets, output, tolerance, budget)
     tasks = tasks_of(handle, chosen, targets, output)
     shelf = None if save is None else Shelf.new(Path(save), overwrite=overwrite)
@@ -261,11 +261,6 @@ def _time(handle: Handle, inputs: Any, targets: Any, output: Output | None, meth
             run(stand_in, wave.x, [fitting(task, session) for task in one], references_of(handle))
             total += stand_in.time
     return total
-
-
-def _kept(inputs: Any) -> Any:
-    """Inputs that can be read twice."""
-    return list(inputs) if isinstance(inputs, Iterator) else inputs
 
 
 def default(handle: Handle) -> tuple[str, ...]:
@@ -390,7 +385,7 @@ def plan(
     exactly those that `explain` will count.
     """
     handle = as_model(model)
-    targets, inputs = targets_of(target, versus, top_k), inputs if budget is None else _kept(inputs)
+    targets, inputs = targets_of(target, versus, top_k), read(handle, inputs, budget is not None)
     chosen, said = _chosen(handle, inputs, methods, targets, output, tolerance, budget)
     tasks = tasks_of(handle, chosen, targets, output)
     low = high = apart = Passes()

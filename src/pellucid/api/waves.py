@@ -42,10 +42,31 @@ class Reads(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Read:
+    """Inputs that a front has read, as it gave them."""
+
+    rows: Tensor
+    inputs: Inputs
+
+
+def read(handle: Handle, inputs: Any, again: bool) -> Any:
+    """Inputs to go through: what a front reads as a whole is read once for all, frames and texts.
+
+    again: they are gone through more than once, so that iterators become lists
+    """
+    if isinstance(handle.preprocess, Reads):
+        return Read(*handle.preprocess.rows_of(handle.given(inputs)))
+    return list(inputs) if again and isinstance(inputs, Iterator) else inputs
+
+
 def waves_of(handle: Handle, inputs: Any, tasks: Sequence[Task]) -> Iterator[Wave]:
-    """Inputs in batches that bound the memory of the running results."""
-    inputs = handle.given(inputs)
+    """Inputs in batches that bound the memory of the running results; as users pass them, or `read`."""
     copies = 3 * sum(sum(map(width, task.targets)) for task in tasks) + 1
+    if isinstance(inputs, Read):
+        yield from _read_waves(handle, inputs.rows, inputs.inputs, copies)
+        return
+    inputs = handle.given(inputs)
     if isinstance(handle.preprocess, Reads):
         yield from _read_waves(handle, *handle.preprocess.rows_of(inputs), copies)
         return
@@ -209,10 +230,10 @@ def example_of(handle: Handle) -> Tensor:
 
 
 def how_many(handle: Handle, inputs: Any) -> int | None:
-    """How many images or texts there are, without a look at them."""
+    """How many images or texts there are, without a look at them; as users pass them, or `read`."""
+    if isinstance(inputs, Read):
+        return len(inputs.rows)
     inputs = handle.given(inputs)
-    if isinstance(handle.preprocess, Reads):
-        return len(handle.preprocess.rows_of(inputs)[0])
     if isinstance(inputs, str) and isinstance(handle.preprocess, Tokens):
         return 1
     if isinstance(inputs, Tensor) and inputs.dtype != torch.uint8 and inputs.ndim:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from typing import Any
 
@@ -94,22 +94,26 @@ class TabularLIME:
 
     async def explain(self, q: Query) -> Attribution:
         columns = self._columns(q)
-        around = _Around(columns, q.clean.double().cpu())
-        if bool((around.x.isnan() & ~(columns.coded | columns.binned | columns.kept)).any()):
+        x = q.clean.double().cpu()
+        if bool((x.isnan() & ~(columns.coded | columns.binned | columns.kept)).any()):
             raise InputError("rows with missing numbers for tabular_lime without bins", "numbers", "bins=4")
         until = Until(samples=self.samples, most=self.max_samples, tolerance=self.tolerance, seed=self.seed)
         design = self._design(len(columns.mean), self.samples, self.seed)
-        at_x, drawn = await together(q.score(), q.score(Drawn.of(columns, q.clean, design.shown), Stack()))
+        points = Drawn.of(columns, q.clean, design.shown)
+        at_x, drawn = await together(q.score(), q.score(points, Stack()))
         scores = _cpu(torch.cat([at_x[:, None], drawn], 1))  # [target, rows, batch]
-        fits = self._fits(around, design, scores)
+        around = _Around(columns, replace(points, x=x))
+        fits = self._fits(around, design.group, scores)
         for seed in range(self.seed + 1, self.seed + 1 + ROUNDS):
             more = until.more(len(design.shown), [Worth.of(fit) for fit, _ in fits])
             if not more:
                 break
             again = self._design(len(columns.mean), more, seed)
-            drawn = await q.score(Drawn.of(columns, q.clean, again.shown), Stack())
+            points = Drawn.of(columns, q.clean, again.shown)
+            drawn = await q.score(points, Stack())
             design, scores = design.joined(again), torch.cat([scores, _cpu(drawn)], 1)
-            fits = self._fits(around, design, scores)
+            around = around.joined(points)
+            fits = self._fits(around, design.group, scores)
         return self._told(q, around, fits)
 
     def _columns(self, q: Query) -> Columns:
@@ -121,10 +125,11 @@ class TabularLIME:
         if not fits:
             wanted = "normal or uniform" if self.bins else "normal, density or around"
             raise ParameterError(f"tabular_lime.draw = {draw!r} and bins = {self.bins}", wanted)
+        binned = (self.bins or None, self.quantiles, draw)
+        if isinstance(q.front, Table) and self.table is None:
+            return _varying(q.front.varying(*binned))
         if isinstance(q.front, Table):
-            types = [column.type for column in q.front.columns]
-            known = q.front.training if len(q.front.training) else q.front.background
-            table = known if self.table is None else q.front.rows_of(self.table)[0]
+            types, table = [column.type for column in q.front.columns], q.front.rows_of(self.table)[0]
         elif self.table is None or q.clean.ndim != 2 or not q.clean.is_floating_point():
             raise InputError(
                 f"rows of shape {tuple(q.clean.shape[1:])} without a table",
@@ -136,10 +141,7 @@ class TabularLIME:
             types = ["numeric"] * q.clean.shape[1]
         if table.ndim != 2 or table.shape[1] != len(types) or not len(table):
             raise ParameterError(f"a table of shape {tuple(table.shape)}", f"rows of {len(types)} numbers")
-        columns = Columns.of(table, types, self.bins or None, self.quantiles, draw)
-        if bool(columns.kept.all()):
-            raise InputError("a table in which no column varies", "the rows that the model was trained on")
-        return columns
+        return _varying(Columns.of(table, types, *binned))
 
     def _design(self, columns: int, samples: int, seed: int) -> Design:
         """Shares at which every column's quantile is taken, [samples, columns]."""
@@ -154,11 +156,11 @@ class TabularLIME:
 
     # -- the linear model --------------------------------------------------------------------------------------------
 
-    def _fits(self, around: _Around, design: Design, scores: Tensor) -> list[tuple[Fit, Tensor]]:
-        """The linear model of every row, and its prediction there, [target]."""
-        group = torch.cat([design.group.new_tensor([-1]), design.group])
-        drawn = [around.rows(b, design.shown) for b in range(len(around.x))]
-        return [self._fit(around.columns, rows, scores[..., b], group) for b, rows in enumerate(drawn)]
+    def _fits(self, around: _Around, drawn: Tensor, scores: Tensor) -> list[tuple[Fit, Tensor]]:
+        """The linear model of every row, and its prediction there, [target]; drawn: the group of every draw."""
+        group = torch.cat([drawn.new_tensor([-1]), drawn])
+        each = range(len(around.points.x))
+        return [self._fit(around.columns, around.rows(b), scores[..., b], group) for b in each]
 
     def _fit(self, columns: Columns, values: Tensor, scores: Tensor, group: Tensor) -> tuple[Fit, Tensor]:
         """values: [rows, column], the first being the one explained; scores: [target, rows]; group: as in `ridge`."""
@@ -188,7 +190,7 @@ class TabularLIME:
         each = [fit for fit, _ in fits]
         checks: list[RowCheck | None] = [fidelity([fit.r2 for fit in each])]
         checks.append(precision([Worth.of(fit) for fit in each], self.tolerance))
-        bins = torch.stack([around.columns.borders(row) for row in around.x]).to(q.x)
+        bins = torch.stack([around.columns.borders(row) for row in around.points.x]).to(q.x)
         extras = {
             "intercept": torch.stack([fit.intercept for fit in each], 1).to(q.x),
             "prediction": torch.stack([there for _, there in fits], 1).to(q.x),
@@ -205,14 +207,25 @@ class TabularLIME:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Around:
-    """What is drawn around the rows x, float64 [batch, column]."""
+    """What is drawn around rows, float64 [batch, column]: what the model is asked about."""
 
     columns: Columns
-    x: Tensor
+    points: Drawn
 
-    def rows(self, b: int, u: Tensor) -> Tensor:
-        """Row b, and those drawn at u, float64 [1 + draws, column]: the same that the model is asked about."""
-        return torch.cat([self.x[b : b + 1], Drawn.of(self.columns, self.x, u).rows(0, len(u), b, b + 1)])
+    def rows(self, b: int) -> Tensor:
+        """Row b, and those drawn around it, float64 [1 + draws, column]."""
+        return torch.cat([self.points.x[b : b + 1], self.points.rows(0, self.points.count, b, b + 1)])
+
+    def joined(self, more: Drawn) -> _Around:
+        """The same, and what was drawn later."""
+        return replace(self, points=replace(self.points, drawn=torch.cat([self.points.drawn, more.drawn])))
+
+
+def _varying(columns: Columns) -> Columns:
+    """The columns, if there is anything to draw. Raises InputError where none varies."""
+    if bool(columns.kept.all()):
+        raise InputError("a table in which no column varies", "the rows that the model was trained on")
+    return columns
 
 
 def _cpu(scores: Tensor) -> Tensor:

@@ -197,22 +197,35 @@ class Coalitions(Points):
         return self.x
 
     def rows(self, k0: int, k1: int, b0: int, b1: int) -> Tensor:
+        x, many = self.x[b0:b1], self.many
+        if many > 1 and k1 - k0 >= 4 * many:  # whole coalitions, each spread over the places once for all backgrounds
+            first, last = k0 // many, -(-k1 // many)
+            mask = self._mask(torch.arange(first, last), b0, b1)[:, None]
+            fill = self._fill(torch.arange(many), b0, b1)[None]
+            here = slice((k0 - first * many) * len(x), (k1 - first * many) * len(x))
+        else:
+            k, here = torch.arange(k0, k1), slice(None)
+            mask, fill = self._mask(k // many, b0, b1), self._fill(k, b0, b1)
+        made = torch.where(mask, x, fill) if mask.dtype == torch.bool else torch.lerp(fill, x, mask)
+        leading = made.ndim - x.ndim
+        if self.pad is None:
+            return made.flatten(0, leading)[here]
+        return _closed(made.flatten(0, leading)[here], mask.expand_as(made).flatten(0, leading)[here], self.pad)
+
+    def _mask(self, number: Tensor, b0: int, b1: int) -> Tensor:
+        """The share at which every place of rows b0..b1 is shown in these coalitions, [coalitions, rows, ...]."""
         x, labels = self.x[b0:b1], self.labels[b0:b1]
-        k = torch.arange(k0, k1)
-        shown = (self.shown if len(self.shown) == 1 else self.shown[b0:b1])[:, k // self.many].to(x.device)
+        shown = (self.shown if len(self.shown) == 1 else self.shown[b0:b1])[:, number].to(x.device)
         shown = torch.nn.functional.pad(shown, (0, 1), value=1)  # what is nobody's
-        blends = shown.dtype != torch.bool or (x.ndim == 4 and x.is_floating_point())  # pictures, which are finite:
-        shown = shown.to(x.dtype) if blends else shown  # half the time of a choice, and exact where shares are 0 and 1
+        if shown.dtype != torch.bool or (x.ndim == 4 and x.is_floating_point()):  # pictures, which are finite: to blend
+            shown = shown.to(x.dtype)  # takes half the time of to choose, and is exact where shares are 0 and 1
         if len(shown) == 1:
             mask = _spread(shown[0], labels)
         else:
             mask = torch.stack([_spread(one, where) for one, where in zip(shown, labels, strict=True)], 1)
         deep = (1,) * (x.ndim - labels.ndim)
         behind = labels.ndim == 2  # vectors stand behind their tokens, channels before height and width
-        mask = mask.view(*mask.shape, *deep) if behind else mask.unflatten(1, (-1, *deep))
-        fill = self._fill(k, b0, b1)
-        made = (torch.lerp(fill, x[None], mask) if blends else torch.where(mask, x, fill)).flatten(0, 1)
-        return made if self.pad is None else _closed(made, mask.flatten(0, 1), self.pad)
+        return mask.view(*mask.shape, *deep) if behind else mask.unflatten(1, (-1, *deep))
 
     def _fill(self, k: Tensor, b0: int, b1: int) -> Tensor:
         """What points k of rows b0..b1 show where they are hidden, [points or 1, rows or 1, ...]."""

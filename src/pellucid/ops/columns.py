@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,8 +167,7 @@ class Columns:
 
     def bin_of(self, values: Tensor) -> Tensor:
         """The number of every value's bin, int64 [rows, column]; −1 where it is missing."""
-        found = torch.searchsorted(self.edges, values.mT.contiguous()).mT
-        return torch.where(values.isnan(), -1, found)
+        return torch.where(values.isnan(), -1, below(self.edges, values, torch.gt))
 
     def borders(self, x: Tensor) -> Tensor:
         """Where the bin of every value of a row x [column] begins and ends, [column, 2]; NaN where it is not binned."""
@@ -269,11 +268,33 @@ class Drawn(Points):
 def quantiles(cells: Tensor, u: Tensor) -> Tensor:
     """The value below which a share u of every column lies, [draws, column]; u: [draws, column]; cells as in `Law`."""
     share, low, high, mean, std = cells
-    level = u.mT.contiguous().clamp(2.0**-54, 1 - 2.0**-53)
-    at = torch.searchsorted(share, level, right=True).clamp_max(share.shape[1] - 1)
-    before = torch.nn.functional.pad(share, (1, 0))[:, :-1].gather(1, at)
-    part = (level - before) / (share.gather(1, at) - before)
+    level = u.clamp(2.0**-54, 1 - 2.0**-53)
+    at = below(share, level, torch.ge).clamp_max(share.shape[1] - 1).mT
+    before = torch.nn.functional.pad(share, (1, 0))[:, :-1]
+    part = (level.mT - before.gather(1, at)) / (share - before).gather(1, at)
+    flat = std.isinf()
+    if bool(flat.all()):
+        return (low.gather(1, at) + part * (high - low).gather(1, at)).mT
+    under, over = torch.special.ndtr((low - mean) / std), torch.special.ndtr((high - mean) / std)
     a, b, m, s = (one.gather(1, at) for one in (low, high, mean, std))
-    below, above = torch.special.ndtr((a - m) / s), torch.special.ndtr((b - m) / s)
-    bell = m + s * torch.special.ndtri(below + part * (above - below))
-    return torch.where(s.isinf(), a + part * (b - a), torch.minimum(torch.maximum(bell, a), b)).mT
+    bell = m + s * torch.special.ndtri(under.gather(1, at) + part * (over - under).gather(1, at))
+    bell = torch.minimum(torch.maximum(bell, a), b)
+    return (torch.where(s.isinf(), a + part * (b - a), bell) if bool(flat.any()) else bell).mT
+
+
+FEW = 16
+"""Borders up to which counting those below a value is faster than a search."""
+
+
+def below(borders: Tensor, values: Tensor, counts: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """How many borders of its column are below every value, int64 [rows, column].
+
+    borders: [column, borders], in order; values: [rows, column]; counts: `torch.gt` or `torch.ge`, whether a value at
+    a border is above it.
+    """
+    if borders.shape[1] > FEW:
+        return torch.searchsorted(borders, values.mT.contiguous(), right=counts is torch.ge).mT
+    found = torch.zeros(values.shape, dtype=torch.int64)
+    for border in borders.mT:
+        found += counts(values, border)
+    return found

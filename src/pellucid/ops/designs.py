@@ -17,6 +17,8 @@ from pellucid.core.points import generator
 
 SCRAMBLES = 16
 """Independent scrambles of a low-discrepancy design; its error is read off from how much they differ."""
+WORD = 62
+"""Players up to which a coalition is compared as one whole number."""
 MOST = 20
 """Players of which all coalitions can be listed: a million."""
 
@@ -215,6 +217,10 @@ def distinct(shown: Tensor) -> tuple[Tensor, Tensor]:
 
     Their order does not depend on that of the design, so that designs with the same coalitions ask the same question.
     """
-    whole = shown.to(torch.uint8) if shown.dtype == torch.bool else shown
-    once, number = torch.unique(whole, dim=0, return_inverse=True)
-    return once.to(shown.dtype), number
+    if shown.dtype != torch.bool or shown.shape[1] > WORD:
+        whole = shown.to(torch.uint8) if shown.dtype == torch.bool else shown
+        once, which = torch.unique(whole, dim=0, return_inverse=True)
+        return once.to(shown.dtype), which
+    shift = torch.arange(shown.shape[1] - 1, -1, -1)  # the first player is the highest bit: the order is that of rows
+    once, which = torch.unique((shown.long() << shift).sum(1), return_inverse=True)
+    return ((once[:, None] >> shift) & 1).bool(), which

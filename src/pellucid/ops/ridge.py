@@ -105,6 +105,8 @@ def _jackknife(x: Tensor, left: Tensor, w: Tensor, inverse: Tensor, sets: Tensor
     β − β₋g = A⁻¹ X_gᵀ W_g (I − X_g A⁻¹ X_gᵀ W_g)⁻¹ e_g.   left: residuals e [target, rows]; inverse: A⁻¹; sets: rows
     of every group. None where the rows without some group do not determine β as all rows do.
     """
+    if sets.shape[1] == 1:
+        return _one_left_out(x, left, w, inverse, sets[:, 0], vary)
     root = w.sqrt()[sets] * (sets >= 0)  # [group, size]
     xg = x[sets] * root[..., None]
     rest = torch.eye(sets.shape[1], dtype=x.dtype) - xg @ inverse @ xg.mT
@@ -114,6 +116,19 @@ def _jackknife(x: Tensor, left: Tensor, w: Tensor, inverse: Tensor, sets: Tensor
     pull = inverse @ xg.mT @ torch.cholesky_inverse(factor)  # [group, feature, size]
     parts = left.split(max(1, AT_ONCE // (len(sets) * max(x.shape[1], sets.shape[1]))))
     return torch.cat([vary.spread(torch.einsum("gfs,tgs->gtf", pull, some[:, sets] * root)) for some in parts])
+
+
+def _one_left_out(
+    x: Tensor, left: Tensor, w: Tensor, inverse: Tensor, rows: Tensor, vary: _Strata
+) -> Tensor | None:
+    """The same where every group is one row: β − β₋i = A⁻¹ x_i w_i e_i / (1 − w_i x_i A⁻¹ x_i)."""
+    pull = x[rows] @ inverse
+    rest = 1 - w[rows] * (pull * x[rows]).sum(1)
+    if not bool((rest > 1e-10).all()):
+        return None
+    pull *= (w[rows] / rest)[:, None]
+    parts = left.split(max(1, AT_ONCE // pull.numel()))
+    return torch.cat([vary.spread(pull[:, None] * some[:, rows].mT[..., None]) for some in parts])
 
 
 def _downdated(x: Tensor, left: Tensor, w: Tensor, inverse: Tensor, sets: Tensor, vary: _Strata) -> Tensor | None:

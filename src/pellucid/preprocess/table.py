@@ -14,6 +14,7 @@ from pellucid.core.errors import InputError, ParameterError, nearest
 from pellucid.core.explanation import Inputs
 from pellucid.core.points import generator
 from pellucid.ops.boards import Board, backgrounds, grouped
+from pellucid.ops.columns import Columns
 from pellucid.preprocess.plain import NoPixels
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ TYPES: tuple[Type, ...] = ("numeric", "integer", "categorical", "boolean", "date
 MISSING = -1.0
 """The code of a value that is not there, in columns of categories; numbers that are not there are NaN."""
 
+REAL = "fiub"
+"""Kinds of numbers that arrays hold."""
 KNOWN = 100_000
 """Rows of a table that are kept, at most; every quantile is then known to about 0.2 % of the rows."""
 
@@ -80,6 +83,8 @@ class Table(NoPixels):
     like: str = "numpy"
     training: Tensor = field(default_factory=lambda: torch.zeros(0, 0), repr=False)
     """float64 [row, column]: what is known of how columns vary; all rows, or 100,000 of them where there are more."""
+    _laws: dict[tuple[Any, ...], Columns] = field(default_factory=dict, init=False, repr=False)
+    """How columns vary, as it was asked for, and of which state of the rows."""
 
     dtype = torch.float64
 
@@ -142,7 +147,10 @@ class Table(NoPixels):
             rows = self._encoded_row(inputs)
         elif hasattr(inputs, "shape") and not hasattr(inputs, "columns") and not hasattr(inputs, "column_names"):
             array = np.asarray(inputs)
-            rows = self._encoded(_framed(array[None] if array.ndim == 1 else array, self.names)[0])
+            array = array[None] if array.ndim == 1 else array
+            simple = self._plain(self.columns) and array.shape[1:] == (len(self.columns),) and array.dtype.kind in REAL
+            whole = torch.from_numpy(array.astype(np.float64)) if simple else None
+            rows = self._encoded(_framed(array, self.names)[0]) if whole is None else whole
         else:
             rows = self._encoded(_framed(inputs, None)[0])
         if not len(rows):
@@ -156,12 +164,24 @@ class Table(NoPixels):
         """Rows as a frame of the library that the table came from, with its types; or as an array."""
         numbers = rows.detach().cpu().numpy()
         if self.like == "numpy":
+            if not any(column.coded for column in self.columns):
+                return numbers.copy()  # a model may write into what it is given
             made = [_values(c, numbers[:, i]) if c.coded else numbers[:, i] for i, c in enumerate(self.columns)]
             return np.stack(made, 1) if made else numbers
         import narwhals as nw
 
+        if self._alike(numbers):
+            return nw.from_numpy(numbers.copy(), list(self.names), backend=self.library).to_native()
         series = [_series(c, numbers[:, i]) for i, c in enumerate(self.columns)]
         return nw.concat([one.to_frame() for one in series], how="horizontal").to_native()
+
+    def varying(self, bins: int | None, quantiles: bool, draw: str) -> Columns:
+        """How the columns vary, arguments as in `Columns.of`; found once for every way of asking."""
+        rows = self.training if len(self.training) else self.background
+        key = (bins, quantiles, draw, 0 if rows.is_inference() else rows._version)
+        if key not in self._laws:
+            self._laws[key] = Columns.of(rows, [column.type for column in self.columns], bins, quantiles, draw)
+        return self._laws[key]
 
     def board(self, rows: Tensor, regions: Any, fill: Any) -> Board:
         """Every column or group plays. regions: `auto`, groups by name, or the number of every column's group."""
@@ -190,7 +210,26 @@ class Table(NoPixels):
             raise InputError(f"a table without {', '.join(missing[:5])}", f"the columns {', '.join(self.names)}")
         if not len(frame):
             return torch.zeros(0, len(self.columns), dtype=torch.float64)
-        return torch.from_numpy(np.stack([_codes(c, frame[c.name]) for c in self.columns], 1))
+        plain = [column.name for column in self.columns if self._plain([column])]
+        numbers = frame.select(*plain).to_numpy() if plain else np.zeros((len(frame), 0))
+        if numbers.dtype.kind not in "fiu":  # some are no numbers, or hold objects: one by one
+            plain = []
+        at = {name: i for i, name in enumerate(plain)}
+        each = [numbers[:, at[c.name]] if c.name in at else _codes(c, frame[c.name]) for c in self.columns]
+        return torch.from_numpy(np.stack(each, 1, dtype=np.float64))
+
+    @staticmethod
+    def _plain(columns: Iterable[Column]) -> bool:
+        """Whether rows hold the numbers that tables hold."""
+        return all(column.type in ("numeric", "integer") for column in columns)
+
+    def _alike(self, numbers: np.ndarray[Any, Any]) -> bool:
+        """Whether a frame of these rows is one array of numbers."""
+        if not self._plain(self.columns):
+            return False
+        if self.like == "pandas":  # which has a type of its own for numbers that may be missing
+            return {str(c.native.to_native().dtype) for c in self.columns} == {"float64"}
+        return {str(c.native.dtype) for c in self.columns} == {"Float64"} and not bool(np.isnan(numbers).any())
 
     def _encoded_row(self, row: Mapping[Any, Any]) -> Tensor:
         import narwhals as nw
