@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from textwrap import shorten
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -67,9 +68,10 @@ class Words(NoPixels):
 
     def decoded(self, rows: Tensor) -> list[str]:
         """The texts again."""
-        each = [[self._strings[int(i)] for i in row] for row in rows.tolist()]
+        pieces: np.ndarray[Any, Any] = np.array(self._strings, dtype=object)
+        each = pieces[rows.detach().cpu().long().numpy()].tolist()
         if self.joined_by is None:
-            return ["".join(row) for row in each]
+            return list(map("".join, each))
         return [self.joined_by.join(word for word in row[1::2] if word) for row in each]
 
     def board(self, rows: Tensor, regions: Any, fill: Any) -> Board:
