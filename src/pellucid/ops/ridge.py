@@ -118,9 +118,7 @@ def _jackknife(x: Tensor, left: Tensor, w: Tensor, inverse: Tensor, sets: Tensor
     return torch.cat([vary.spread(torch.einsum("gfs,tgs->gtf", pull, some[:, sets] * root)) for some in parts])
 
 
-def _one_left_out(
-    x: Tensor, left: Tensor, w: Tensor, inverse: Tensor, rows: Tensor, vary: _Strata
-) -> Tensor | None:
+def _one_left_out(x: Tensor, left: Tensor, w: Tensor, inverse: Tensor, rows: Tensor, vary: _Strata) -> Tensor | None:
     """The same where every group is one row: β − β₋i = A⁻¹ x_i w_i e_i / (1 − w_i x_i A⁻¹ x_i)."""
     pull = x[rows] @ inverse
     rest = 1 - w[rows] * (pull * x[rows]).sum(1)
