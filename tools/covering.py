@@ -212,7 +212,7 @@ class Covering:
         """The tests that use what a statement of the module defines: a function, a class, or a name."""
         thing = owner or statement
         if isinstance(thing, ast.ClassDef):  # what only reads the declarations of a class runs no line of it
-            snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", thing.name).lower()
+            snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", thing.name).lower()
             called = re.compile(rf"\[.*\b({thing.name}|{snake})\b.*\]")
             named = {name for name in self.seconds if called.search(name)}
         else:

@@ -16,16 +16,17 @@ from torch import Tensor
 
 from pellucid.adapters.torch.session import TorchSession
 from pellucid.api import explain, plan, wrap
-from pellucid.core.ask import PLAIN, Attribution, Query, attribution, together
+from pellucid.core.ask import PLAIN, Ask, Attribution, Edit, Query, Variant, What, Where, attribution, together
 from pellucid.core.errors import OutOfMemory, PellucidError
 from pellucid.core.explanation import Passes
 from pellucid.core.fold import Mean, Moments, Stack
 from pellucid.core.method import About
 from pellucid.core.points import Around, At, Built
+from pellucid.core.site import Site
 from pellucid.core.target import Class, Each, Target, Top
 from pellucid.engine import Outcome, Task, run
-from pellucid.engine.fuse import Block, Group, blocks, chunks
-from pellucid.engine.run import out_of_memory
+from pellucid.engine.fuse import Block, Group, blocks, chunks, merge, shares
+from pellucid.engine.run import describe, out_of_memory
 from pellucid.methods.cam import GradCAM
 from pellucid.methods.combinators import Integrate, Smooth
 from pellucid.methods.expected_gradients import ExpectedGradients
@@ -313,7 +314,17 @@ def test_other_errors_of_the_model_are_its_own(monkeypatch: pytest.MonkeyPatch) 
         explain(wrap(NET), X, "gradient", target=1)
 
 
-@pytest.mark.parametrize(("error", "is_one"), [(ValueError("out"), False), (RuntimeError("size mismatch"), False)])
+@pytest.mark.parametrize(
+    ("error", "is_one"),
+    [
+        (ValueError("out"), False),
+        (RuntimeError("size mismatch"), False),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate"), True),
+        (RuntimeError("MPS backend out of memory"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED"), True),
+        (MemoryError(), True),
+    ],
+)
 def test_what_is_no_shortage_of_memory(error: Exception, is_one: bool) -> None:
     assert out_of_memory(error) is is_one
 
@@ -429,3 +440,40 @@ def test_scores_at_the_clean_rows_come_with_every_result() -> None:
     best = raw.sort(1, descending=True).values
     for result in results:
         torch.testing.assert_close(result.scores, torch.stack([raw[:, 1], best[:, 0], best[:, 1]]))
+
+
+# -- what a plan says ----------------------------------------------------------------------------------------------
+
+
+class Rule:
+    name = "gamma"
+
+
+@pytest.mark.parametrize(
+    ("where", "says"),
+    [
+        (PLAIN, "forward"),
+        (Where(rule=Rule()), "forward; rule gamma"),
+        (Where(rule=3), "forward; rule int"),
+        (Where(edit=Edit(Site("a"), "e", lambda x, *_: x)), "forward; edit a"),
+        (Where(into=Site("b")), "forward; into b"),
+        (Where(signal=Edit(Site("c"), "s", lambda x, *_: x)), "forward; signal changed at c"),
+        (Where(against=At(X)), "forward; beside reference rows"),
+        (Where(variant=Variant("other", dict)), "forward; variant other"),
+    ],
+)
+def test_a_line_of_a_plan_says_how_rows_are_run(where: Where, says: str) -> None:
+    asks: list[Ask[Any]] = [Ask(What.SCORE, At(X), Mean(), where), Ask(What.OUTPUTS, At(X), Mean(), where)]
+    groups: list[Group] = []
+    for ask in asks:
+        merge(groups, ask, None, where, ())
+    [share] = shares(groups)
+    assert describe(share, 7) == f"{says}: 3 rows (At × 1), 2 questions, 0 targets, 7 at once"
+
+
+def test_lines_of_a_plan_name_gradients_sites_and_what_runs_inside() -> None:
+    lines = answered(GradCAM(at="relu2"), Smooth(method=Gradient(), samples=4)).lines()
+    assert lines[0].startswith("forward + backward; sites relu2: 3 rows (At × 1), 3 questions, 1 targets")
+    inside = [line for line in lines if line.startswith("inside Gradient, ")]
+    assert len(lines) == 2 and len(inside) == 1
+    assert "of 12 rows: forward + backward: 12 rows (At × 1), 1 questions, 1 targets" in inside[0]
