@@ -36,12 +36,13 @@ class Anchors:
     the anchor show 1, all others 0. The answer is whether the model says the target; of a target that is no answer (a
     unit, a function, a single value), whether the number stays on x's side of the middle between x and nothing shown.
 
-    Sets are grown one player at a time and the best kept by KL-LUCB [Kaufmann and Kalyanakrishnan 2013]; bounds hold
-    at all times and for all sets at once. extras: players (1 for those of the anchor), precision, precision_low,
-    precision_high, coverage (chance that the anchor holds in a draw), draws, and calls: rows that the search of this
-    target asked of the model for this row, equal ones once. Where rows are explained together, each takes as many rows
-    as the longest search. checks: precision, and precision_low with the slack taken off its limit; red where `samples`
-    did not suffice.
+    Sets are grown one player at a time and the best kept by KL-LUCB [Kaufmann and Kalyanakrishnan 2013]; one that may
+    be an anchor is tried on draws of its own, which had no part in its choice, so that its bounds are narrow and hold,
+    at all times and for all trials at once. No step takes more than its share of the draws that are left. extras:
+    players (1 for those of the anchor), precision, precision_low, precision_high, coverage (chance that the anchor
+    holds in a draw), draws, and calls: rows that the search of this target asked of the model for this row, equal ones
+    once. Where rows are explained together, each takes as many rows as the longest search. checks: precision, and
+    precision_low with the slack taken off its limit; red where `samples` did not suffice.
 
     threshold  precision that is wanted
     delta      chance that a bound is wrong
@@ -122,7 +123,7 @@ class Anchors:
                 value=low,
                 passed=low >= self.threshold - self.slack,
                 limit=self.threshold - self.slack,
-                says="lower bound of that share over all draws that there are; more samples raise it",
+                says="lower bound of that share over all draws that could be made; more samples raise it",
             ),
         ]
         names = {"precision_low": "low", "precision_high": "high", "coverage": "coverage", "draws": "draws"}

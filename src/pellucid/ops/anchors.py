@@ -57,7 +57,7 @@ class Anchor:
 
     members      bool [players]
     precision    share of the draws with all members shown in which the model agreed
-    low, high    bounds on it, right with chance 1 − delta for all that the search looked at
+    low, high    bounds on it, right with chance 1 − delta for all that the search said
     coverage     chance that the anchor holds in a draw
     draws        number of draws behind precision
     held         whether the threshold was reached, to within the slack
@@ -72,6 +72,8 @@ class Anchor:
     held: bool
 
 
+HASTE, PATIENCE = 16, 8
+"""A contest takes at most one part in so many of the draws that are left, and so does a trial."""
 Search = Generator[Draws, Tensor, Anchor]
 Drawing = Generator[Draws, Tensor, None]
 
@@ -122,6 +124,7 @@ class _Seen:
         self.source = generator(seed, "anchors", players)
         self.held, self.shown = (torch.zeros(0, players) for _ in range(2))
         self.agreed = torch.zeros(0, dtype=torch.float64)
+        self.trials = 0
 
     @property
     def left(self) -> int:
@@ -150,11 +153,28 @@ class _Seen:
     def bounds(self, sets: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Mean, lower and upper bound, and number of draws of every set, all of one size.
 
-        The risk delta is shared out: a half for the empty set, a quarter for all sets of one player, and so on, in
-        equal parts within a size; so it holds for all sets that there are, whichever were looked at.
+        Half of delta is shared out: a half of it for the empty set, a quarter for all sets of one player, and so on,
+        in equal parts within a size; so they hold for all sets that there are, whichever were looked at.
         """
         size, players = int(sets[0].sum()), sets.shape[1]
-        risk = math.log(self.aim.delta) - (size + 1) * math.log(2) - math.log(math.comb(players, size))
+        return self._bounds(sets, -(size + 2) * math.log(2) - math.log(math.comb(players, size)))
+
+    def steering(self, sets: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The same for the sets of a contest alone, as if they had been named before all draws: narrower.
+
+        They decide what is drawn next, as in the paper, and nothing that is said of an anchor.
+        """
+        return self._bounds(sets, -math.log(len(sets)))
+
+    def trial(self, first: int) -> tuple[float, float, float, int]:
+        """Mean, lower and upper bound, and number of draws since the first of a trial."""
+        agreed = self.agreed[first:]
+        hits, draws = agreed.sum(), agreed.new_tensor(float(len(agreed)))
+        low, high = bounds(hits, draws, rate(hits, draws, math.log(self.aim.delta) - (self.trials + 1) * math.log(2)))
+        return float(hits / draws), float(low), float(high), len(agreed)
+
+    def _bounds(self, sets: Tensor, share: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        risk = math.log(self.aim.delta) + share
         hits, draws = self.counts(sets)
         low, high = bounds(hits, draws, rate(hits, draws, risk))
         return hits / draws.clamp_min(1), low, high, draws
@@ -174,13 +194,13 @@ def _contest(seen: _Seen, arms: Tensor) -> Generator[Draws, Tensor, Tensor]:
     """The best few sets by KL-LUCB: draw for the weakest of the best and the strongest of the rest until they part.
 
     What is held in a draw is the set without one member that has the most rivals, so that it tells of them as well.
-    Ends early when an eighth of the draws that were left at its start are used.
+    Ends early when a sixteenth of the draws that were left at its start are used, lest none be left for larger sets.
     """
-    width, floor = seen.aim.beam, max(0, seen.left - max(seen.aim.batch, seen.left // 8))
+    width, floor = seen.aim.beam, max(0, seen.left - max(seen.aim.batch, seen.left // HASTE))
     parents = _parents(arms)
     yield from seen.draw(torch.unique(parents, dim=0))
     while True:
-        mean, low, high, _ = seen.bounds(arms)
+        mean, low, high, _ = seen.steering(arms)
         order = mean.argsort(descending=True, stable=True)
         top, rest = order[:width], order[width:]
         if not len(rest):
@@ -198,14 +218,23 @@ def _parents(arms: Tensor) -> Tensor:
 
 
 def _judged(seen: _Seen, arm: Tensor, coverage: float) -> Generator[Draws, Tensor, Anchor]:
-    """Draw with the whole set held until its precision is known to reach the threshold, or not to."""
+    """Whether a set's precision reaches the threshold: tried on draws of its own, unless it is plainly too low.
+
+    What led to the set was chosen by its luck; of its own draws, made after it was chosen, it is one coin. So their
+    bounds need no allowance for all the sets that might have been chosen, only for the trials that there are: half of
+    delta is shared out among them, a half of it to the first, a quarter to the second, and so on. A trial that neither
+    says yes nor no in an eighth of the draws that are left ends without an answer: one more player decides sooner.
+    """
     aim = seen.aim
     refused = aim.threshold + min(aim.slack, (1 - aim.threshold) / 2)
-    while True:
+    if float(seen.steering(arm[None])[2]) < refused or seen.left <= 0:
         mean, low, high, draws = (float(one[0]) for one in seen.bounds(arm[None]))
-        held = draws > 0 and mean >= aim.threshold and low > aim.threshold - aim.slack
-        if held or high < refused or seen.left <= 0:
-            return Anchor(
-                members=arm, precision=mean, low=low, high=high, coverage=coverage, draws=int(draws), held=held
-            )
+        return Anchor(members=arm, precision=mean, low=low, high=high, coverage=coverage, draws=int(draws), held=False)
+    seen.trials += 1
+    first, floor = len(seen.agreed), seen.left - max(aim.batch, seen.left // PATIENCE)
+    while True:
         yield from seen.draw(arm[None])
+        mean, low, high, draws = seen.trial(first)
+        held = mean >= aim.threshold and low > aim.threshold - aim.slack
+        if held or high < refused or seen.left <= max(floor, 0):
+            return Anchor(members=arm, precision=mean, low=low, high=high, coverage=coverage, draws=draws, held=held)

@@ -211,6 +211,35 @@ def test_a_wider_beam_finds_what_one_misses() -> None:
     assert not narrow.held
 
 
+def many(players: int) -> Agrees:
+    """Six players count, each alone for a little: a model that is never sure of anything."""
+    weight = torch.zeros(players).double()
+    weight[torch.arange(6) * 4] = torch.tensor([1.6, 1.4, 1.2, 1.0, 0.9, 0.8]).double()
+    return lambda z: torch.sigmoid(2.5 * (z.double() @ weight - 4.2))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_six_of_twenty_six_are_found_in_the_draws_there_are(seed: int) -> None:
+    """As many as the regions of a photo, grown through six sizes: each must leave draws for the next."""
+    coins = torch.Generator().manual_seed(seed)
+    agrees = many(26)
+    anchor, _ = found(26, lambda z: torch.rand(len(z), generator=coins).double() < agrees(z), seed)
+    assert anchor.held
+    z = torch.rand(20000, 26, generator=torch.Generator().manual_seed(99)) < 0.5
+    true = float(agrees(z | anchor.members).mean())
+    assert true >= 0.9
+    assert anchor.low <= true <= anchor.high
+    assert len(members(anchor)) <= 7
+
+
+def test_a_trial_is_of_its_own_draws() -> None:
+    """Draws that led to a set are not counted for it: the number behind its precision is that of the last questions."""
+    anchor, asked = found(12, both(3, 8))
+    held = [one for one in asked if bool(one.shown[:, list(members(anchor))].all())]
+    assert anchor.draws <= sum(len(one.shown) for one in held)
+    assert anchor.draws % 100 == 0
+
+
 def test_every_set_is_grown_once() -> None:
     beam = torch.tensor([[1, 0, 0, 0], [0, 1, 0, 0]]).bool()
     got = _grown(beam, lambda sets: torch.ones(len(sets)), 0.0)
