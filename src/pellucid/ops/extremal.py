@@ -14,6 +14,8 @@ from pellucid.ops.resize import resize
 
 SHARPNESS = 20.0
 """Of the smooth maximum; at infinity it is the maximum."""
+STEEPEST = 32.0
+"""The largest power that a mask is raised to, and one over the smallest."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,3 +106,18 @@ def beyond(small: Tensor, areas: Tensor) -> Tensor:
     flat = small.flatten(1)
     rank = flat.argsort(dim=1, descending=True, stable=True).argsort(1)
     return (flat - (rank < (areas[:, None] * flat.shape[1]).round()).to(flat)).view_as(small)
+
+
+def exact(masks: Tensor, areas: Tensor, halvings: int = 30) -> Tensor:
+    """m^γ with the γ for which its mean is the area: zeros, ones and the order of all places stay.
+
+    masks: [n, height, width], 0 … 1; areas: [n]. Where no power does, because too few places differ from 0 and 1, the
+    nearest.
+    """
+    wanted = areas.view(-1, 1, 1)
+    low, high = torch.full_like(wanted, 1 / STEEPEST), torch.full_like(wanted, STEEPEST)
+    for _ in range(halvings):
+        middle = (low * high).sqrt()
+        large = masks.pow(middle).mean((1, 2), keepdim=True) > wanted
+        low, high = torch.where(large, middle, low), torch.where(large, high, middle)
+    return masks.pow((low * high).sqrt())
