@@ -12,7 +12,7 @@ from pellucid.views.columns import columns
 from pellucid.views.drawing import Ends, draw, look_of
 from pellucid.views.figure import Anchor, Box, Mark, Photo, Text, bottom
 from pellucid.views.grid import Cell
-from pellucid.views.heat import Overlay
+from pellucid.views.heat import Overlay, Revealed
 from pellucid.views.letters import fit, width, wrap
 from pellucid.views.look import Look
 from pellucid.views.palette import Palette
@@ -26,6 +26,8 @@ RED, RED_GROUND = "#a61b12", "#fdeceb"
 AMBER, AMBER_GROUND = "#7a4a00", "#fff3dd"
 
 TITLE, SMALL = 13.0, 11.5
+SEEN = (60, 72, 84)
+"""Stands for the picture in the scale of a map that reveals a part of it."""
 DENSITY = 2
 CELLS = 16
 """Columns of a row that are listed beside its explanations."""
@@ -186,13 +188,18 @@ def _end_words(ends: Ends, y: float, w: float) -> list[tuple[str, Anchor, float]
 
 
 def strip(colours: Palette, look: Look) -> Tensor:
-    """uint8 [1, 256, 3]: the palette as a reader meets it; over a picture it lets a middle grey shine through."""
+    """uint8 [1, 256, 3]: the palette as a reader meets it; over a picture it lets a middle grey shine through.
+
+    Of a picture of which a part is revealed: from pale to ink.
+    """
     table = colours.table[None]
     if not look.overlay:
         return table
     unit = torch.linspace(0, 1, 256, dtype=torch.float64)[None]
+    if look.underlay == "revealed":
+        return Revealed(table.new_tensor(SEEN).expand_as(table), look.overlay)(unit)
     strength = (2 * unit - 1).abs() if look.scale == "centred" else unit
-    return Overlay(torch.full_like(table, 128), look.overlay)(table, strength)
+    return Overlay(torch.full_like(table, 128), look.overlay, look.underlay)(table, strength)
 
 
 def framed(photo: Photo) -> list[Mark]:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from pellucid.core.errors import InputError
-from pellucid.core.explanation import CHANNEL, HEIGHT, TOKEN, WIDTH, Explanation
+from pellucid.core.explanation import CHANNEL, HEIGHT, TOKEN, WIDTH, Explanation, Kind
 from pellucid.core.players import FEATURE
-from pellucid.views.heat import Clip, Colour, Overlay, Reduce, Resize, Scale
+from pellucid.views.heat import Clip, Colour, Overlay, Reduce, Resize, Revealed, Scale
 from pellucid.views.look import Look, look_for
 from pellucid.views.palette import palette
 from pellucid.views.picture import Picture
@@ -63,11 +63,21 @@ def look_of(row: Explanation, look: Look | str | None = None) -> Look:
     look = look or row.look
     if isinstance(look, Look):
         return look
-    chosen = look_for(look) if look else look_for(row.kind, signed=bool((row.values < 0).any()))
+    chosen = look_for(look) if look else _own(row)
     if (TOKEN not in row.dims and FEATURE not in row.dims) or look:
         return chosen
     dark = chosen.scale == "zero" and not chosen.palette.endswith("_r")
     return replace(chosen, overlay=0.0, clip=100.0, palette=f"{chosen.palette}_r" if dark else chosen.palette)
+
+
+def _own(row: Explanation) -> Look:
+    """The look of a row's kind; numbers of regions lie over the picture, if it is there, for they have no shape."""
+    chosen = look_for(row.kind, signed=bool((row.values < 0).any()))
+    if "regions" not in row.extras or HEIGHT not in row.dims or row.inputs.picture is None:
+        return chosen
+    if row.kind is Kind.CONTRIBUTION:
+        return look_for("regions")
+    return replace(chosen, overlay=0.8, clip=100.0) if row.kind is Kind.SPREAD else chosen
 
 
 def plane(row: Explanation) -> Tensor:
@@ -134,11 +144,17 @@ def _draw_row(
     rgb = Colour(chosen.palette)(unit)
     alone = bool(chosen.overlay) and row.inputs.picture is None
     if chosen.overlay and row.inputs.picture is not None:
-        strength = (2 * unit - 1).abs() if chosen.scale == "centred" else unit
-        rgb = Overlay(_resized(row.inputs.picture[0], unit.shape), chosen.overlay, chosen.underlay)(rgb, strength)
+        rgb = _over(_resized(row.inputs.picture[0], unit.shape), rgb, unit, chosen)
     parts = (found.note, colours.remark, "no picture to lie over" if alone else "")
     note = "; ".join(part for part in parts if part)
     return Picture(rgb=rgb, scale=found.ends, palette=colours, note=note, alt=describe(row))
+
+
+def _over(photo: Tensor, rgb: Tensor, unit: Tensor, look: Look) -> Tensor:
+    if look.underlay == "revealed":
+        return Revealed(photo, look.overlay)(unit)
+    strength = (2 * unit - 1).abs() if look.scale == "centred" else unit
+    return Overlay(photo, look.overlay, look.underlay)(rgb, strength)
 
 
 def _placed(x: Tensor, look: Look, scale: float | Ends | None) -> _Map:

@@ -174,7 +174,8 @@ class Overlay:
 
     picture    uint8 [height, width, 3].
     alpha      α at full strength, 0..1. At strength 0 the picture is seen alone.
-    underlay   `grey` (the picture's luminance, so that all colour is the map's) or `colour`.
+    underlay   `grey` (the picture's luminance, so that all colour is the map's), `pale` (nearer to white, so that light
+               colours can be told from none) or `colour`.
     """
 
     picture: Tensor
@@ -184,7 +185,36 @@ class Overlay:
     def __call__(self, colours: Tensor, strength: Tensor) -> Tensor:
         """colours uint8 [height, width, 3], strength [height, width] in 0..1; gives uint8 [height, width, 3]."""
         below = self.picture.double()
-        if self.underlay == "grey":
-            below = (below @ below.new_tensor([0.299, 0.587, 0.114]))[..., None].expand_as(below)
+        below = below if self.underlay == "colour" else _grey(below)
+        below = torch.lerp(below, below.new_tensor(PALE), PALENESS) if self.underlay == "pale" else below
         a = (self.alpha * strength.double().clamp(0, 1))[..., None]
         return ((1 - a) * below + a * colours.double()).round().clamp(0, 255).to(torch.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Revealed:
+    """A picture in its colours where a part is, grey and pale where it is not: c = m p + (1 − m) (α w + (1 − α) g).
+
+    picture    p, uint8 [height, width, 3]; g is its luminance, w nearly white.
+    alpha      how pale the rest is, 0..1.
+    """
+
+    picture: Tensor
+    alpha: float = 0.8
+
+    def __call__(self, share: Tensor) -> Tensor:
+        """share: m, [height, width] in 0..1; gives uint8 [height, width, 3]."""
+        p = self.picture.double()
+        pale = self.alpha * p.new_tensor(PALE) + (1 - self.alpha) * _grey(p)
+        return torch.lerp(pale, p, share.double().clamp(0, 1)[..., None]).round().clamp(0, 255).to(torch.uint8)
+
+
+PALE = (246, 247, 249)
+"""What hides the rest of a picture of which a part is shown."""
+PALENESS = 0.45
+"""How near to it a pale picture is."""
+
+
+def _grey(rgb: Tensor) -> Tensor:
+    """Luminance, as three equal channels."""
+    return (rgb @ rgb.new_tensor([0.299, 0.587, 0.114]))[..., None].expand_as(rgb)

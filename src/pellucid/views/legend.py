@@ -10,7 +10,7 @@ from pellucid.views.drawing import look_of
 from pellucid.views.figure import Mark, Photo, Text
 from pellucid.views.grid import Cell
 from pellucid.views.letters import wrap
-from pellucid.views.look import Look
+from pellucid.views.look import LOOKS, Look
 from pellucid.views.palette import palette
 from pellucid.views.words import Noun, is_row, number, plural, what
 
@@ -103,7 +103,11 @@ def sentence(kind: Kind, look: Look, methods: Sequence[str], noun: Noun = "photo
     reduced  whether there were channels, of which one number was made
     """
     more = f" and {len(methods) - 6} more" if len(methods) > 6 else ""
-    parts = [f"{', '.join(methods[:6])}{more}: {MEANINGS[noun][kind]}"]
+    meaning = MEANINGS[noun][kind]
+    meaning = meaning.replace("each pixel", "each region") if look == LOOKS["regions"] else meaning
+    parts = [f"{', '.join(methods[:6])}{more}: {meaning}"]
+    if look.underlay == "revealed" and noun == "photo":
+        parts.append("seen as it is; the rest is pale")
     if look.scale == "centred":
         plus, minus = _HUES.get(look.palette, ("the right end", "the left end"))
         parts.append(

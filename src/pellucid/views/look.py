@@ -23,7 +23,8 @@ class Look:
               `extrema` (from the smallest to the largest).
     palette   name of a palette; a diverging one needs `centred`, for its middle means 0.
     overlay   opacity of the strongest colour over the picture, 0..1; 0 draws the map alone.
-    underlay  the picture under an overlay: `grey` or `colour`.
+    underlay  the picture under an overlay: `grey`, `pale` or `colour`; `revealed` colours nothing: the picture is seen
+              as it is where the number is largest, and pale where it is 0.
     resize    `bilinear` or `nearest`, when the map is drawn larger than its grid.
     """
 
@@ -32,15 +33,17 @@ class Look:
     scale: Literal["centred", "zero", "extrema"] = "centred"
     palette: str = "PuOr9_r"
     overlay: float = 0.0
-    underlay: Literal["grey", "colour"] = "grey"
+    underlay: Literal["grey", "pale", "colour", "revealed"] = "grey"
     resize: Literal["bilinear", "nearest"] = "bilinear"
 
     def __post_init__(self) -> None:
         _stages = Reduce(self.reduce), Clip(self.clip), Resize((1, 1), self.resize)  # each refuses what it cannot do
         _one_of("scale", self.scale, ("centred", "zero", "extrema"))
-        _one_of("underlay", self.underlay, ("grey", "colour"))
+        _one_of("underlay", self.underlay, ("grey", "pale", "colour", "revealed"))
         if not 0 <= self.overlay <= 1:
             raise ParameterError(f"an overlay opacity of {self.overlay}", "0 ≤ overlay ≤ 1")
+        if self.underlay == "revealed" and self.scale != "zero":
+            raise ParameterError(f"underlay='revealed' with scale={self.scale!r}", "scale='zero': of 0 nothing is seen")
         if self.reduce == "rgb" and (self.scale != "zero" or self.overlay):
             raise ParameterError(
                 f"reduce='rgb' with scale={self.scale!r} and overlay={self.overlay:g}",
@@ -64,11 +67,13 @@ LOOKS: Mapping[str, Look] = {
     "cam": Look(reduce="sum", scale="zero", palette="magma", overlay=0.8),
     "signed_cam": Look(reduce="sum", scale="centred", palette="PuOr9_r", overlay=0.8),
     "spread": Look(reduce="sum", clip=99.5, scale="zero", palette="cividis"),
-    "part": Look(reduce="sum", scale="zero", palette="magma", overlay=0.8),
+    "part": Look(reduce="sum", scale="zero", palette="magma", overlay=0.8, underlay="revealed"),
+    "regions": Look(reduce="sum", scale="centred", palette="PuOr9_r", overlay=0.85, underlay="pale"),
     "grayscale": Look(reduce="sum_abs", clip=99.5, scale="zero", palette="gray"),
     "rgb": Look(reduce="rgb", clip=99.5, scale="zero", palette="gray"),
 }
-"""By name. The first ones are chosen by the kind of an explanation; `grayscale` and `rgb` only when asked for."""
+"""By name. The first ones are chosen by the kind of an explanation, `regions` for contributions of a picture's regions,
+which cannot be told without the picture; `grayscale` and `rgb` only when asked for."""
 
 
 def look_for(kind: Kind | str, *, signed: bool = False) -> Look:

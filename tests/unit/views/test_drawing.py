@@ -16,6 +16,7 @@ from tests.unit.views.planted import planted
 from pellucid.core.errors import FileExists, InputError, ParameterError
 from pellucid.core.explanation import Kind
 from pellucid.views import LOOKS, Look, draw, look_for, palette, shared_scale
+from pellucid.views.drawing import look_of
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -248,3 +249,39 @@ def test_a_picture_is_a_png_that_says_what_it_shows(tmp_path):
         picture.save(path)
     picture.save(path, overwrite=True)
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_part_is_seen_in_its_colours_and_the_rest_is_pale_and_grey():
+    share = torch.tensor([[0.0, 0.25], [0.5, 1.0]], dtype=torch.float64)[None]
+    e = planted(share, Kind.PART, side=2)
+    p = e.inputs.picture[0].double()
+    rgb = draw(e)[0].rgb.double()
+    assert torch.equal(rgb[1, 1], p[1, 1])
+    weights = torch.tensor([0.299, 0.587, 0.114]).double()
+    pale = 0.8 * torch.tensor([246.0, 247, 249]).double() + 0.2 * (p @ weights)[..., None]
+    wanted = pale + share[0][..., None] * (p - pale)
+    assert (rgb - wanted).abs().max() <= 0.5 + 1e-9
+
+
+def test_a_part_without_a_picture_has_the_colours_of_its_palette():
+    e = planted(noise(1, 6, 6).abs(), Kind.PART, pictures=False)
+    picture = draw(e)[0]
+    place_of(picture.rgb, "magma")
+    assert "no picture to lie over" in picture.note
+
+
+@pytest.mark.parametrize("kind", [Kind.CONTRIBUTION, Kind.SPREAD])
+def test_numbers_of_regions_lie_over_the_picture_if_there_is_one(kind):
+    regions = {"regions": torch.zeros(1, 4, 4, dtype=torch.int64)}
+    values = noise(1, 4, 4) if kind is Kind.CONTRIBUTION else noise(1, 4, 4).abs()
+    own, cut = planted(values, kind), replace(planted(values, kind), extras=regions)
+    bare = replace(planted(values, kind, pictures=False), extras=regions)
+    assert look_of(own).overlay == look_of(bare).overlay == 0
+    assert look_of(cut).overlay > 0 and look_of(cut).clip == 100
+    assert look_of(cut, "contribution") == LOOKS["contribution"]
+    assert (look_of(cut) == LOOKS["regions"]) is (kind is Kind.CONTRIBUTION)
+
+
+def test_only_a_scale_from_zero_reveals():
+    with pytest.raises(ParameterError, match="zero"):
+        Look(underlay="revealed")

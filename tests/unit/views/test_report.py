@@ -158,6 +158,18 @@ def test_a_layer_shows_what_the_picture_shows():
     assert np.array_equal(rgba[..., 3], veil(one.palette).alpha[one.index.long()].numpy())
 
 
+def test_a_part_of_a_photo_is_a_hole_in_what_hides_it():
+    row = planted(torch.linspace(0, 1, 24 * 24).view(1, 24, 24), Kind.PART)
+    one = layer(row, 448)
+    rgba = np.array(Image.open(BytesIO(one.png())).convert("RGBA"))
+    assert rgba[0, 0].tolist() == [246, 247, 249, 255] and rgba[-1, -1, 3] == 0
+    assert (np.diff(rgba[..., 3].ravel().astype(int)) <= 0).all()
+    page = render(row)
+    assert 'class="map on-revealed"' in page and ".on-revealed{--ground:rgb(246 247 249)" in page
+    data = json.loads(re.findall(r'id="pellucid-data">(.*?)</script>', page, re.DOTALL)[0])
+    assert [colour[3] for colour in data["palettes"]["revealed"]] == list(range(255, -1, -1))
+
+
 def test_photos_of_one_name_stay_apart_and_questions_come_together():
     e = planted(wave(rows=2), names=["same", "same"])
     other = replace(planted(wave(1, rows=2), names=["same", "same"], target="lynx", method="b", title="B"))

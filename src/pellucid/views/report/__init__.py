@@ -136,8 +136,7 @@ def _pictures(page: Facts, side: int) -> Pictures:
 
 def _palette_style(name: str) -> str:
     red, green, blue = veil(name).ground
-    known = palette(name).name
-    return f'.on-{known}{{--ground:rgb({red} {green} {blue});--strip:url("{uri(strip(name))}")}}'
+    return f'.on-{name}{{--ground:rgb({red} {green} {blue});--strip:url("{uri(strip(name))}")}}'
 
 
 def _text_style(maps: Sequence[Map]) -> str:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pellucid.core.explanation import Explanation
 from pellucid.views.drawing import draw, look_of
+from pellucid.views.heat import PALE
 from pellucid.views.palette import palette
 from pellucid.views.picture import Picture
 
@@ -28,9 +29,15 @@ SHINE = 0.55
 """How much of the grey photo is seen below a map, the rest being the palette's ground; the style says the same."""
 
 
+REVEALED = "revealed"
+"""In the place of a palette's name: a part of the photo is seen, the rest is hidden."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Veil:
     """A palette split into colour and opacity: over `ground` it is the palette again.
+
+    Of a map that reveals a part, it is the same pale colour throughout, opaque where nothing of the part is.
 
     rgb     uint8 [256, 3].
     alpha   uint8 [256]; 0 where the palette says "nothing".
@@ -60,8 +67,9 @@ class Layer:
         image.thumbnail((THUMBNAIL * 2, THUMBNAIL * 2), Image.Resampling.BOX)
         below = Image.new("RGBA", image.size, (*veil(self.palette).ground, 255))
         if photo is not None:
-            grey = Image.fromarray(photo.numpy()).convert("L").resize(image.size).convert("RGBA")
-            below = Image.blend(below, grey, SHINE)
+            whole = Image.fromarray(photo.numpy()).resize(image.size)
+            grey = Image.blend(below, whole.convert("L").convert("RGBA"), SHINE)
+            below = whole.convert("RGBA") if self.palette == REVEALED else grey
         out = BytesIO()
         below.alpha_composite(image)
         below.convert("RGB").save(out, "JPEG", quality=82)
@@ -75,6 +83,10 @@ def veil(name: str) -> Veil:
     α never falls on the way out from g. A channel of g that is nearly at its end (white, or black) has no say in α: it
     would be driven by the palette's rounding. The equation then holds within that channel's room, a few levels of 255.
     """
+    if name == REVEALED:
+        return Veil(
+            torch.tensor(PALE, dtype=torch.uint8).expand(256, 3), torch.arange(255, -1, -1).to(torch.uint8), PALE
+        )
     table = palette(name)
     p = table.table.double()
     middle = 128 if table.diverging else 0
@@ -96,8 +108,11 @@ def layer(row: Explanation, side: int) -> Layer:
     """The map of a single row, drawn in its usual colours; neither side of it is longer than `side` pixels."""
     look = look_of(row)
     size = _within(_full_size(row), side)
-    ruler = draw(row, replace(look, palette="gray", overlay=0.0), size=size)[0]  # gray i has the index i
-    return Layer(replace(ruler, palette=palette(look.palette)), look.palette, ruler.rgb[..., 0])
+    ruler = draw(row, replace(look, palette="gray", overlay=0.0, underlay="grey"), size=size)[
+        0
+    ]  # gray i has the index i
+    shown = REVEALED if look.underlay == "revealed" and row.inputs.picture is not None else look.palette
+    return Layer(replace(ruler, palette=palette(look.palette)), shown, ruler.rgb[..., 0])
 
 
 def strip(name: str) -> bytes:
