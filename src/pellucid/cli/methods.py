@@ -21,6 +21,8 @@ FAMILIES = {
     "path": "Paths: gradients added up from an input without evidence",
     "guided": "Guided: backward passes in which rectifiers let only some signals through",
     "cam": "Class activation maps: where in a layer",
+    "propagation": "Propagation: the score handed down, operator by operator",
+    "transformer": "Transformers: where attention went",
     "perturbation": "Perturbation: what happens when parts are hidden",
     "internal": "Inside: what flows through the units of a layer",
     "combinator": "Around any method",
