@@ -78,4 +78,5 @@ def designed(method: Any, players: int) -> Design:
     """The coalitions of a method's first round."""
     if hasattr(method, "_design"):
         return method._design(players)
-    return method._first(method._draw(players, method.samples, method.seed))
+    drawn = method._draw(players, method.samples, method.seed)
+    return method._first(drawn) if hasattr(method, "_first") else drawn

@@ -80,7 +80,7 @@ def _next(budget: float, tried: Sequence[tuple[float, float]]) -> float:
 
 def _scaled(one: Method, share: float) -> Method:
     every = {f.name: getattr(one, f.name) for f in fields(one)}  # pyright: ignore[reportArgumentType]
-    adaptive = every.get("tolerance") is not None
+    adaptive = any(every.get(name) is not None for name in ("tolerance", "until_top"))
     changed: dict[str, Any] = {}
     for name, least in LEAST.items():
         value, limit = every.get(name), every.get(f"max_{name}")

@@ -148,9 +148,9 @@ def _problem(value: Any, f: Field[Any]) -> str:
         return ""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return "a number"
-    if isinstance(f.default, int) and not isinstance(value, int):
-        return "a whole number"
     low, most = meta["low"], meta["most"]
+    if isinstance(low if f.default is None else f.default, int) and not isinstance(value, int):
+        return "a whole number"
     enough = value > low if meta["above"] else value >= low
     if not enough or (most is not None and value > most) or value != value or value in (float("inf"),):
         return f"{'more than' if meta['above'] else 'at least'} {low}" + ("" if most is None else f", at most {most}")

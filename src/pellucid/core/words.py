@@ -23,6 +23,10 @@ WORDS: dict[str, Word] = {
         "standard error, relative to the largest value; steps or samples are added until it is reached",
         "fraction",
     ),
+    "until_top": Word(
+        "how many of those that count most are to be known: samples are added until each is above all others by more "
+        "than 1.96 standard errors of the difference"
+    ),
     "seed": Word("start of the method's own random generator; the global random state is never touched"),
     "std": Word("standard deviation of noise", "units of the input in pixels (0 black, 1 white)"),
     "spread": Word("standard deviation of noise", "fraction of the input's range (max − min, in pixels)"),

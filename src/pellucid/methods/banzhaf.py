@@ -8,7 +8,8 @@ from pellucid.core.ask import Attribution, Can, Query
 from pellucid.core.explanation import Kind
 from pellucid.core.method import at_least, method, one_of, param
 from pellucid.ops.designs import DESIGNS, MOST, Design, everything
-from pellucid.ops.games import Game, Played, Until, Worth, fidelity, precision
+from pellucid.ops.enough import Until, Worth, reached
+from pellucid.ops.games import Game, Played, fidelity
 from pellucid.ops.ridge import Fit, ridge
 
 
@@ -34,6 +35,7 @@ class Banzhaf:
     fill     what shows who is hidden; `auto`: a region's mean colour, a table's background, a mask
     design   how coalitions are drawn, as in LIME
     tolerance    None, or the largest standard error, relative to the largest value; samples are added until then
+    until_top    None, or k; samples are added until the k players that count most, either way, are told from all others
     max_samples  … or until there are this many
     """
 
@@ -42,16 +44,21 @@ class Banzhaf:
     fill: Any = param(default="auto")
     design: str = one_of(*DESIGNS, default="coin")
     tolerance: float | None = at_least(0.0, default=None, above=True)
+    until_top: int | None = at_least(1, default=None)
     max_samples: int = at_least(4, default=64_000)
     seed: int = param(default=0)
 
     async def explain(self, q: Query) -> Attribution:
         game = Game.of(q, self.regions, self.fill)
-        until = Until(samples=self.samples, most=self.max_samples, tolerance=self.tolerance, seed=self.seed)
+        until = self._until()
         played = await game.enough(q, self._draw, self._first, _worth, until)
         fits = [_fit(one) for one in played]
         worths = [Worth.of(fit) for fit in fits]
-        return game.attribution(worths, [fidelity([fit.r2 for fit in fits]), precision(worths, self.tolerance)])
+        return game.attribution(worths, [fidelity([fit.r2 for fit in fits]), *reached(worths, until)])
+
+    def _until(self) -> Until:
+        most, top = self.max_samples, self.until_top
+        return Until(samples=self.samples, most=most, tolerance=self.tolerance, seed=self.seed, top=top)
 
     def _draw(self, players: int, samples: int, seed: int) -> Design:
         whole = players <= MOST and 2**players <= self.samples

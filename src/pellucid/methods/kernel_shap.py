@@ -9,7 +9,8 @@ from pellucid.core.errors import ParameterError
 from pellucid.core.explanation import Kind
 from pellucid.core.method import at_least, method, one_of, param
 from pellucid.ops.designs import Design
-from pellucid.ops.games import Game, Played, Until, Worth, efficiency, precision
+from pellucid.ops.enough import Until, Worth, reached
+from pellucid.ops.games import Game, Played, efficiency
 from pellucid.ops.shapley_designs import KERNELS
 from pellucid.ops.shapley_fit import shapley_fit
 
@@ -37,6 +38,7 @@ class KernelSHAP:
              largest sizes as far as the samples go, and draws from the others, as the `shap` package does; `leverage`
              draws every size equally often without replacement [Musco & Witter 2025, §3]
     tolerance    None, or the largest standard error, relative to the largest value; samples are added until then
+    until_top    None, or k; samples are added until the k players that count most, either way, are told from all others
     max_samples  … or until there are this many
     """
 
@@ -45,18 +47,24 @@ class KernelSHAP:
     fill: Any = param(default="auto")
     design: str = one_of(*KERNELS, default="kernel")
     tolerance: float | None = at_least(0.0, default=None, above=True)
+    until_top: int | None = at_least(1, default=None)
     max_samples: int = at_least(4, default=64_000)
     seed: int = param(default=0)
 
     async def explain(self, q: Query) -> Attribution:
         game = Game.of(q, self.regions, self.fill)
-        if self.tolerance is not None and self.design != "kernel":
-            raise ParameterError(f"kernel_shap.tolerance with design={self.design!r}", "design='kernel'")
-        until = Until(samples=self.samples, most=self.max_samples, tolerance=self.tolerance, seed=self.seed)
+        until = self._until()
+        if until.rounds and self.design != "kernel":
+            name = "until_top" if self.tolerance is None else "tolerance"
+            raise ParameterError(f"kernel_shap.{name} with design={self.design!r}", "design='kernel'")
         played = await game.enough(q, self._draw, self._first, _worth, until)
         worths = [_worth(one) for one in played]
         differences = [one.scores[:, 1] - one.scores[:, 0] for one in played]
-        return game.attribution(worths, [efficiency(worths, differences), precision(worths, self.tolerance)])
+        return game.attribution(worths, [efficiency(worths, differences), *reached(worths, until)])
+
+    def _until(self) -> Until:
+        most, top = self.max_samples, self.until_top
+        return Until(samples=self.samples, most=most, tolerance=self.tolerance, seed=self.seed, top=top)
 
     def _draw(self, players: int, samples: int, seed: int) -> Design:
         return KERNELS[self.design](players, samples, seed)

@@ -12,7 +12,8 @@ from pellucid.core.errors import ParameterError
 from pellucid.core.explanation import Kind
 from pellucid.core.method import at_least, method, one_of, param
 from pellucid.ops.designs import BY_COUNT, DESIGNS, Design
-from pellucid.ops.games import Game, Played, Until, Worth, fidelity, precision
+from pellucid.ops.enough import Until, Worth, reached
+from pellucid.ops.games import Game, Played, fidelity
 from pellucid.ops.ridge import Fit
 from pellucid.ops.select import WAYS
 from pellucid.ops.surrogates import Surrogate
@@ -51,6 +52,7 @@ class LIME:
     select    how they are chosen: `auto` selects forward up to six, beyond takes the highest weights
     p_remove  chance that a region is hidden
     tolerance    None, or the largest standard error, relative to the largest value; samples are added until then
+    until_top    None, or k; samples are added until the k players that count most, either way, are told from all others
     max_samples  … or until there are this many
     design    how coalitions are drawn; `coin` is that of other programs for pictures, `by_hidden` that of Python's lime
               for texts, `by_shown` that of R's. `paired`, `sobol` and `hadamard` need fewer samples than coins where
@@ -69,6 +71,7 @@ class LIME:
     p_remove: float = at_least(0.0, default=0.5, above=True, most=1.0)
     design: str = one_of(*DRAWN, default="coin")
     tolerance: float | None = at_least(0.0, default=None, above=True)
+    until_top: int | None = at_least(1, default=None)
     max_samples: int = at_least(4, default=64_000)
     seed: int = param(default=0)
 
@@ -76,14 +79,18 @@ class LIME:
         if self.p_remove == 1:
             raise ParameterError("lime.p_remove = 1", "a chance below 1, so that something is shown")
         game = Game.of(q, self.regions, self.fill)
-        until = Until(samples=self.samples, most=self.max_samples, tolerance=self.tolerance, seed=self.seed)
+        until = self._until()
         played = await game.enough(q, self._draw, self._first, self._worth, until)
         fits = [self._fit(one) for one in played]
         worths = [Worth.of(fit) for fit in fits]
         inner = torch.stack([fit.intercept for fit in fits], 1).to(q.x)
         local = torch.stack([(fit.intercept + fit.coef.sum(1)) for fit in fits], 1).to(q.x)
-        checks = [fidelity([fit.r2 for fit in fits]), precision(worths, self.tolerance)]
+        checks = [fidelity([fit.r2 for fit in fits]), *reached(worths, until)]
         return game.attribution(worths, checks, {"intercept": inner, "prediction": local})
+
+    def _until(self) -> Until:
+        most, top = self.max_samples, self.until_top
+        return Until(samples=self.samples, most=most, tolerance=self.tolerance, seed=self.seed, top=top)
 
     def _draw(self, players: int, samples: int, seed: int) -> Design:
         return DRAWN[self.design](players, samples, seed, 1 - self.p_remove)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
-
 from pellucid.core.ask import Attribution, Can, Query
 from pellucid.core.explanation import Kind
 from pellucid.core.method import at_least, method, param
 from pellucid.ops.arrivals import added, arriving
 from pellucid.ops.designs import Design, orders
-from pellucid.ops.games import Game, Played, Worth, efficiency
+from pellucid.ops.enough import Until, Worth, reached
+from pellucid.ops.games import Game, Played, efficiency
 
 
 @method(
@@ -33,26 +32,37 @@ class PermutationSHAP:
                 game [Mitchell et al. 2022, §4.1]
     regions     who plays; `auto`: `slic` of pictures, else every column or word; see `pellucid.regions`
     fill        what shows who is hidden; `auto`: a region's mean colour, a table's background, a mask
+    tolerance   None, or the largest standard error, relative to the largest value; orders are added until then
+    until_top   None, or k; orders are added until the k players that count most, either way, are told from all others
+    max_samples … or until there are this many
     """
 
     samples: int = at_least(4, default=20)
     antithetic: bool = param(default=True)
     regions: Any = param(default="auto")
     fill: Any = param(default="auto")
+    tolerance: float | None = at_least(0.0, default=None, above=True)
+    until_top: int | None = at_least(1, default=None)
+    max_samples: int = at_least(4, default=4000)
     seed: int = param(default=0)
 
     async def explain(self, q: Query) -> Attribution:
-        game = Game.of(q, self.regions, self.fill)
-        played = await game.play(q, self._design)
+        game, until = Game.of(q, self.regions, self.fill), self._until()
+        played = await game.enough(q, self._draw, lambda drawn: drawn, self._mean, until)
         worths = [self._mean(one) for one in played]
         differences = [one.scores[:, -1] - one.scores[:, 0] for one in played]
-        return game.attribution(worths, [efficiency(worths, differences)])
+        return game.attribution(worths, [efficiency(worths, differences), *reached(worths, until)])
 
-    def _places(self, players: int) -> Tensor:
-        return orders(players, self.samples, self.seed, self.antithetic)
+    def _until(self) -> Until:
+        most, top = self.max_samples, self.until_top
+        return Until(samples=self.samples, most=most, tolerance=self.tolerance, seed=self.seed, top=top)
 
-    def _design(self, players: int) -> Design:
-        return arriving(self._places(players))
+    @property
+    def _together(self) -> int:
+        return 2 if self.antithetic else 1
+
+    def _draw(self, players: int, samples: int, seed: int) -> Design:
+        return arriving(orders(players, self._until().whole(samples, self._together), seed, self.antithetic))
 
     def _mean(self, played: Played) -> Worth:
-        return added(played, self._places(played.design.shown.shape[1]), 2 if self.antithetic else 1)
+        return added(played, self._together)

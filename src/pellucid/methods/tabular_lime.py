@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pellucid.core.ask import Attribution, Can, Query, RowCheck, attribution, together
+from pellucid.core.ask import Attribution, Can, Query, attribution, together
 from pellucid.core.errors import InputError, ParameterError
 from pellucid.core.explanation import Kind
 from pellucid.core.fold import Stack
@@ -18,7 +18,8 @@ from pellucid.core.method import at_least, method, one_of, param
 from pellucid.core.points import generator
 from pellucid.ops.columns import DRAWS, Columns, Drawn
 from pellucid.ops.designs import Design, uniform
-from pellucid.ops.games import ROUNDS, Until, Worth, fidelity, precision
+from pellucid.ops.enough import Until, Worth, reached
+from pellucid.ops.games import fidelity
 from pellucid.ops.ridge import Fit
 from pellucid.ops.select import WAYS
 from pellucid.ops.surrogates import Surrogate, among
@@ -70,6 +71,7 @@ class TabularLIME:
     select    how they are chosen: `auto` selects forward up to six, beyond takes the highest weights
     design    `coin` draws at random; `paired` takes every quantile with its mirror image, `sobol` spreads them evenly
     tolerance None, or the largest standard error, relative to the largest value; samples are added until then …
+    until_top    None, or k; … or until the k columns that count most, either way, are told from all others …
     max_samples  … or until there are this many
     table     the training table; None takes the one that the model was wrapped with
     """
@@ -88,6 +90,7 @@ class TabularLIME:
     select: str = one_of(*WAYS, default="auto")
     design: str = one_of("coin", "paired", "sobol", default="coin")
     tolerance: float | None = at_least(0.0, default=None, above=True)
+    until_top: int | None = at_least(1, default=None)
     max_samples: int = at_least(4, default=100_000)
     table: Any = param(default=None)
     seed: int = param(default=0)
@@ -97,14 +100,14 @@ class TabularLIME:
         x = q.clean.double().cpu()
         if bool((x.isnan() & ~(columns.coded | columns.binned | columns.kept)).any()):
             raise InputError("rows with missing numbers for tabular_lime without bins", "numbers", "bins=4")
-        until = Until(samples=self.samples, most=self.max_samples, tolerance=self.tolerance, seed=self.seed)
+        until = self._until()
         design = self._design(len(columns.mean), self.samples, self.seed)
         points = Drawn.of(columns, q.clean, design.shown)
         at_x, drawn = await together(q.score(), q.score(points, Stack()))
         scores = _cpu(torch.cat([at_x[:, None], drawn], 1))  # [target, rows, batch]
         around = _Around(columns, replace(points, x=x))
         fits = self._fits(around, design.group, scores)
-        for seed in range(self.seed + 1, self.seed + 1 + ROUNDS):
+        for seed in range(self.seed + 1, self.seed + 1 + until.rounds):
             more = until.more(len(design.shown), [Worth.of(fit) for fit, _ in fits])
             if not more:
                 break
@@ -115,6 +118,10 @@ class TabularLIME:
             around = around.joined(points)
             fits = self._fits(around, design.group, scores)
         return self._told(q, around, fits)
+
+    def _until(self) -> Until:
+        most, top = self.max_samples, self.until_top
+        return Until(samples=self.samples, most=most, tolerance=self.tolerance, seed=self.seed, top=top)
 
     def _columns(self, q: Query) -> Columns:
         """How the columns of the training table vary. Raises InputError where there is none."""
@@ -188,8 +195,7 @@ class TabularLIME:
 
     def _told(self, q: Query, around: _Around, fits: list[tuple[Fit, Tensor]]) -> Attribution:
         each = [fit for fit, _ in fits]
-        checks: list[RowCheck | None] = [fidelity([fit.r2 for fit in each])]
-        checks.append(precision([Worth.of(fit) for fit in each], self.tolerance))
+        checks = [fidelity([fit.r2 for fit in each]), *reached([Worth.of(fit) for fit in each], self._until())]
         bins = torch.stack([around.columns.borders(row) for row in around.points.x]).to(q.x)
         extras = {
             "intercept": torch.stack([fit.intercept for fit in each], 1).to(q.x),

@@ -19,11 +19,14 @@ def arriving(order: Tensor) -> Design:
     return Design(shown=shown, weight=torch.ones(len(shown)).double(), group=torch.zeros(len(shown)).long())
 
 
-def added(played: Played, order: Tensor, together: int) -> Worth:
+def added(played: Played, together: int) -> Worth:
     """The mean over orders of what every player adds, and its standard error.
 
-    played: of the design `arriving(order)`; together: how many orders, one after another, were drawn together.
+    played: of designs `arriving(order)`; together: how many orders, one after another, were drawn together.
     """
+    shown = played.design.shown
+    steps = shown.unflatten(0, (-1, shown.shape[1] + 1))  # [order, step, player]
+    order = steps.shape[2] - steps.sum(1)  # who is there in many steps came early
     v = played.scores.view(len(played.scores), len(order), -1)
     each = v.diff(dim=2).gather(2, order.expand(len(v), -1, -1))  # [target, order, player]
     mean, parts = each.mean(1), each.split(together, 1)

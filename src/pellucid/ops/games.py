@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +14,7 @@ from pellucid.core.fold import Stack
 from pellucid.ops.boards import Board, board
 from pellucid.ops.checks import relative_gap
 from pellucid.ops.designs import Design, distinct
-from pellucid.ops.ridge import Fit
-
-ROUNDS = 4
-"""Rounds after the first; the second takes what is needed, the others what it missed."""
+from pellucid.ops.enough import Until, Worth
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,65 +25,7 @@ class Played:
     scores: Tensor
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Worth:
-    """What the players of one picture are worth to every target, float64 [target, players]."""
-
-    values: Tensor
-    std_error: Tensor | None = None
-
-    @staticmethod
-    def of(fit: Fit) -> Worth:
-        """Coefficients as worths."""
-        return Worth(fit.coef, fit.std_error)
-
-
 Draw = Callable[[int, int, int], Design]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Until:
-    """When samples are enough: the largest standard error of a row is `tolerance` of its largest value.
-
-    samples    of the first round
-    most       of all rounds together
-    tolerance  None never asks for more
-    seed       of the first round
-    """
-
-    samples: int
-    most: int
-    tolerance: float | None
-    seed: int
-
-    def more(self, total: int, worths: Sequence[Worth]) -> int:
-        """How many more, as far as the errors at hand can tell, which fall with the root of the samples."""
-        if self.tolerance is None:
-            return 0
-        times = (noise(worths) / self.tolerance).square().max().clamp_max(1e9).item() - 1
-        return 0 if times <= 0 else max(0, min(math.ceil(1.1 * times * total), self.most - total))
-
-
-def noise(worths: Sequence[Worth]) -> Tensor:
-    """The largest standard error over the largest value, [target, batch]; 0 where values are known exactly."""
-    zero = torch.zeros((), dtype=torch.float64)
-    errors = [zero if one.std_error is None else one.std_error.amax(1) for one in worths]
-    sizes = [one.values.abs().amax(1) for one in worths]
-    return torch.stack([torch.where(e == 0, zero, e / s) for e, s in zip(errors, sizes, strict=True)], 1)
-
-
-def precision(worths: Sequence[Worth], tolerance: float | None) -> RowCheck | None:
-    """Whether the error asked for was reached."""
-    if tolerance is None:
-        return None
-    value = noise(worths)
-    return RowCheck(
-        name="precision",
-        value=value,
-        passed=value <= tolerance,
-        limit=tolerance,
-        says="largest standard error, relative to the largest value; more samples lower it",
-    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,7 +74,7 @@ class Game:
         if until.tolerance is None:  # errors are not looked at
             return played
         total = until.samples
-        for seed in range(until.seed + 1, until.seed + 1 + ROUNDS):
+        for seed in range(until.seed + 1, until.seed + 1 + until.rounds):
             more = until.more(total, [worth(one) for one in played])
             if not more:
                 break

@@ -15,7 +15,6 @@ from pellucid.methods.kernel_shap import KernelSHAP
 from pellucid.methods.lime import LIME
 from pellucid.methods.permutation_shap import PermutationSHAP
 from pellucid.methods.stratified_shapley import StratifiedShapley
-from pellucid.ops.arrivals import arriving
 from pellucid.ops.designs import DESIGNS, everything
 from pellucid.ops.games import Played, Worth
 from pellucid.ops.ridge import ridge
@@ -93,7 +92,7 @@ def test_stratified_shapley(game: str, strata: int) -> None:
     found: list[Worth] = []
     for seed in range(SEEDS):
         method = StratifiedShapley(samples=10 * strata, strata=strata, seed=seed)
-        design = arriving(method._order(10))
+        design = designed(method, 10)
         found.append(method._mean(Played(design, GAMES[game][number(design.shown)].mT)))
     held(found, shapley(GAMES[game].mT), 10)
 

@@ -290,7 +290,7 @@ def test_intervals_of_shapley_values_hold_as_often_as_they_say(seeds: int) -> No
         kernel.append(solved(Played(design, worths[number(design.shown)].mT)))
         for antithetic, found in orders.items():
             method = PermutationSHAP(samples=40, antithetic=antithetic, seed=seed)
-            design = method._design(n)
+            design = designed(method, n)
             found.append(method._mean(Played(design, worths[number(design.shown)].mT)))
     for found in (kernel, *orders.values()):
         assert 0.90 <= covered(found, truth) <= 0.99

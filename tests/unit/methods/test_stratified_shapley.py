@@ -56,7 +56,7 @@ def test_every_place_is_equally_likely() -> None:
 def values(v: Tensor, samples: int = 24, strata: int = 4, seed: int = 0) -> Tensor:
     order = stratified(v.shape[0].bit_length() - 1, samples, seed, strata)
     design = arriving(order)
-    return added(Played(design, v[number(design.shown)].mT), order, strata).values
+    return added(Played(design, v[number(design.shown)].mT), strata).values
 
 
 @given(st.integers(1, 6), st.integers(4, 20), st.integers(0, 9))
@@ -87,7 +87,7 @@ def test_a_saturated_game_needs_fewer_orders_than_plain_ones() -> None:
 
     def error(order: Tensor) -> Tensor:
         design = arriving(order)
-        return (added(Played(design, v[number(design.shown)].mT), order, 1).values - truth).square().mean()
+        return (added(Played(design, v[number(design.shown)].mT), 1).values - truth).square().mean()
 
     ours = torch.stack([error(stratified(10, 16, s, 4)) for s in range(60)]).mean()
     plain = torch.stack([error(orders(10, 16, s, antithetic=False)) for s in range(60)]).mean()
