@@ -71,7 +71,7 @@ class Game:
         until  how many samples, and when they are enough
         """
         played = await self.play(q, lambda n: first(draw(n, until.samples, until.seed)))
-        if until.tolerance is None:  # errors are not looked at
+        if not until.rounds:  # errors are not looked at
             return played
         total = until.samples
         for seed in range(until.seed + 1, until.seed + 1 + until.rounds):
