@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 import pellucid
-from benchmarks import games, memory
+from benchmarks import games, memory, metrics
 from benchmarks.cases import Case, bundled, small
 from benchmarks.propagated import propagated, refusals
 from benchmarks.timing import interleaved
@@ -29,7 +29,17 @@ PEERS = ("captum", "grad-cam", "torchcam", "zennit", "lime", "shap")
 def main() -> None:
     """Run everything and write the tables."""
     torch.set_num_threads(2)
-    lines = [INTRO, *_setting(), *_bundled(), *_propagated(), *games.tables(), *_small(), *_cold(), *_memory()]
+    lines = [
+        INTRO,
+        *_setting(),
+        *_bundled(),
+        *_propagated(),
+        *games.tables(),
+        *metrics.tables(),
+        *_small(),
+        *_cold(),
+        *_memory(),
+    ]
     text = "\n".join(lines) + "\n"
     print(text)
     if len(sys.argv) > 1:

@@ -7,9 +7,12 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+import pellucid
 from pellucid import api, registry
 from pellucid.api.scorecard import scorecard
 from pellucid.core.ask import Attribution, Query, attribution
@@ -17,7 +20,7 @@ from pellucid.core.errors import FileExists
 from pellucid.core.explanation import Kind
 from pellucid.core.scorecard import Column, Line, advise
 from pellucid.ops.paired import interval, mean_ranks, sign_flip, sign_flips, t_quantile
-from pellucid.views.pareto import pareto
+from pellucid.views.pareto import front, pareto
 from pellucid.views.report.scorecard import render
 
 from .metrics.planted import Corners, pictures, random
@@ -106,6 +109,41 @@ def test_the_cheaper_of_two_equal_methods_is_recommended_and_the_broken_one_is_n
     assert got.line("dear").rows > got.line("cheap").rows
     assert "times less" in " ".join(got.advice.reasons)
     assert got.lines[-1].method == "broken"
+
+
+def test_maps_that_are_one_but_for_rounding_rank_the_same_and_it_is_said() -> None:
+    near = right() * (1 + 1e-6 * random(*X.shape, seed=9))
+    methods = [Planted("one", right()), Planted("other", near), Planted("broken", shuffled())]
+    got = scorecard(
+        api.wrap(Corners()), X, methods, target=0, controls=False, sanity=False, metrics=["fidelity_correlation"]
+    )
+    assert got.line("one").ranks == got.line("other").ranks
+    assert "exactly as well on every photo" in " ".join(got.advice.reasons)
+
+
+def test_photos_of_any_size_from_a_folder_and_what_gives_one_at_a_time(tmp_path: Any) -> None:
+    """Those on which methods are asked again are the first ones, however photos are given."""
+    for k, size in enumerate([(20, 30), (40, 24), (25, 25)]):
+        pixels = np.random.default_rng(k).integers(0, 256, (*size, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"photo {k}.png")
+    net = Corners()
+    model = api.wrap(net.float(), pellucid.Preprocess(resize=8, crop=8), name="corners")
+    metrics = ["deletion", "avg_sensitivity"]
+    given = [str(tmp_path), map(str, sorted(tmp_path.iterdir()))]
+    a, b = (
+        scorecard(model, photos, ["gradient"], metrics=metrics, controls=False, sanity=False, target=0, again=2)
+        for photos in given
+    )
+    assert a.photos == b.photos and len(a.photos) == 3
+    assert a.lines[0].cells[0].values == b.lines[0].cells[0].values and len(a.lines[0].cells[1].values) == 2
+    assert len(list(pellucid.sanity(model, iter([tmp_path / "photo 0.png"]), ["gradient"], tests=["other class"]))) == 1
+
+
+def test_the_page_speaks_of_a_line_only_where_there_is_one() -> None:
+    assert "cheaper and better than the line" not in render(card(), date="2026-01-01")
+    lines = [replace(o, score=1.0 if o.method == "dear" else 2.0) for o in card().lines]
+    assert [o.method for o in front(lines)] == ["cheap", "dear"]
+    assert "cheaper and better than the line" in render(replace(card(), lines=tuple(lines)), date="2026-01-01")
 
 
 def test_what_beats_no_control_is_not_recommended() -> None:
@@ -227,6 +265,8 @@ def test_several_comparisons_at_once() -> None:
 def test_ranks_share_what_is_equal() -> None:
     assert mean_ranks([3.0, 1.0, 3.0, math.nan], lower=True)[:3] == [2.5, 1.0, 2.5]
     assert mean_ranks([3.0, 1.0, 2.0], lower=False) == [1.0, 3.0, 2.0]
+    assert mean_ranks([3.0, 1.0, 1.001, 2.0], lower=True) == [4.0, 1.5, 1.5, 3.0]  # but for rounding
+    assert mean_ranks([2.0, 2.0], lower=True) == [1.5, 1.5] and mean_ranks([], lower=True) == []
 
 
 def test_advice_without_candidates_says_why() -> None:

@@ -208,7 +208,7 @@ class FunctionSession:
     def site_shape(self, site: Site) -> tuple[int, ...]:
         return self.site(site) and ()
 
-    def rows(self, lane: Lane, graded: int) -> int:
+    def rows(self, lane: Lane, graded: int, many: int = 0) -> int:
         most = self.model.most_rows
         if isinstance(most, int):
             return most * (1 if self.model.workers is None else self.model.workers.count)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from torch import nn
@@ -46,6 +46,7 @@ def sanity(
     handle = api.as_model(model)
     wanted = _wanted(handle, tests)
     chosen = registry.make_all(api.default(handle) if methods is api.DEFAULT else methods)
+    inputs = list(inputs) if isinstance(inputs, Iterator) else inputs
     got = api.explain(handle, inputs, chosen, target=target, output=output)
     known = [registry.make_metric(name) for name in wanted if name != "parameter_randomisation"]
     if "parameter_randomisation" in wanted:

@@ -13,6 +13,7 @@ from torch import nn
 from pellucid import api, registry
 from pellucid.adapters import Handle
 from pellucid.api.progress import Progress
+from pellucid.api.waves import kept
 from pellucid.core.ask import Can
 from pellucid.core.errors import InputError
 from pellucid.core.explanation import Explanation, Explanations
@@ -75,8 +76,8 @@ def scorecard(
     """Which method should I believe for this model? Ten methods, four metrics, three sanity tests, on your photos.
 
     model     as in `explain`
-    photos    eight or more of the kind that matters; fewer than six can show no difference. Of one size: rows, or
-              photos that the model's preprocessing makes so
+    photos    eight or more of the kind that matters, of any sizes that the model's preprocessing makes one of; fewer
+              than six can show no difference. Or rows, texts, or a table
     methods   None takes ten of all families that cost little
     metrics   None takes insertion − deletion, fidelity correlation (these decide), avg-sensitivity and sparseness; of
               others those of faithfulness decide, or all that rank where none is
@@ -90,14 +91,16 @@ def scorecard(
     """
     start = time.perf_counter()
     handle = api.as_model(model)
+    photos = kept(handle, photos)
     chosen = registry.make_all(_usual(handle) if methods is None else methods)
     wanted = _usual_metrics(handle) if metrics is None else registry.make_metrics(metrics)
+    api.plan(handle, photos, chosen[:1], target=target)  # looks at the model, so that no method pays for it
     runs = [_alone(handle, photos, one, target) for one in chosen]
     entries = [one.e for one in runs]
     first = [m for m in wanted if "method" not in m.about.wants]
     measured = list(api.measure(handle, entries, first, inputs=photos, controls=controls, progress=progress))
     cheap = [one for one in runs if one.rows <= dear]
-    few = _few(handle, photos, again)
+    few = photos if isinstance(photos, str) else photos[:again]
     later = [m for m in wanted if "method" in m.about.wants]
     tests = [registry.make_metric(n, {"steps": STEPS} if "weights" in t else {}) for t, n in _suite(handle, sanity)]
     more: list[Measurement] = []
@@ -154,11 +157,6 @@ def _alone(handle: Handle, photos: Any, method: Method, target: Any) -> Run:
     seconds, passes = time.perf_counter() - start, got[0].record.passes
     rows = passes.forward + passes.known + passes.backward + passes.tails
     return Run(method, got[0], rows / len(got[0]), seconds / len(got[0]))
-
-
-def _few(handle: Handle, photos: Any, again: int) -> Any:
-    """The first photos, as they were given."""
-    return photos[:again] if hasattr(photos, "__getitem__") and not isinstance(photos, str) else photos
 
 
 def _sanity(measured: Sequence[Measurement], entries: Sequence[Explanation]) -> Sanity:

@@ -93,6 +93,15 @@ def waves_of(handle: Handle, inputs: Any, tasks: Sequence[Task]) -> Iterator[Wav
     yield _photo_wave(handle, waiting, True)
 
 
+def kept(handle: Handle, inputs: Any) -> Any:
+    """Inputs that can be looked at more than once, and cut: photos are read, whatever gives one at a time is listed."""
+    inputs = handle.given(inputs)
+    rows = isinstance(inputs, Tensor) and inputs.dtype != torch.uint8
+    if not rows and isinstance(handle.preprocess, Preprocess) and not isinstance(handle.preprocess, Reads):
+        return images.read_many(inputs)
+    return list(inputs) if isinstance(inputs, Iterator) else inputs
+
+
 def _read_waves(handle: Handle, rows: Tensor, inputs: Inputs, copies: int) -> Iterator[Wave]:
     rows = rows.to(handle.device, handle.dtype)
     step = _many(rows[0], copies)

@@ -480,8 +480,8 @@ class Session(Protocol):
         """Shape of one row's activation there."""
         ...
 
-    def rows(self, lane: Lane, graded: int) -> int:
-        """How many rows at once fit the memory budget."""
+    def rows(self, lane: Lane, graded: int, many: int = 0) -> int:
+        """How many rows at once fit the memory budget; many: how many there will be, which may change who answers."""
         ...
 
     def bytes(self, lane: Lane) -> int:

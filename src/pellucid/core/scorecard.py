@@ -217,6 +217,8 @@ def advise(lines: Sequence[Line], columns: Sequence[Column], photos: int, alpha:
             f"{pick.title} (mean rank {pick.score:.1f}) cannot be told apart from it on these photos "
             f"(p = {pick.p:.2g}) and costs {ratio:.3g} times less."
         )
+    if same := [o.title for o in tied if o is not best and o.ranks == best.ranks]:
+        reasons.append(f"{' and '.join(same)} {'does' if len(same) == 1 else 'do'} exactly as well on every photo.")
     if beaten:
         named = ", ".join(c.title.lower() for c in beaten)
         reasons.append(f"{best.title} beats what knows nothing of the model: {named} (p < {alpha:g}).")

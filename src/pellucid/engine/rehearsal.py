@@ -34,8 +34,8 @@ class Rehearsal:
     def site_shape(self, site: Site) -> tuple[int, ...]:
         return self.session.site_shape(site)
 
-    def rows(self, lane: Lane, graded: int) -> int:
-        return self.session.rows(lane, graded)
+    def rows(self, lane: Lane, graded: int, many: int = 0) -> int:
+        return self.session.rows(lane, graded, many)
 
     def bytes(self, lane: Lane) -> int:
         return self.session.bytes(lane)

@@ -285,13 +285,12 @@ class _Run:
         return {}
 
     def _share(self, share: Share) -> None:
-        rows = min(self.session.rows(share.lane, share.graded), self.limit.get(share.lane, 1 << 30))
+        rows = min(self.session.rows(share.lane, share.graded, share.rows), self.limit.get(share.lane, 1 << 30))
         self.shared.append((share, rows))
-        many = sum(group.points.count * len(group.points.like) for group in share.groups)
         for place, chunk in enumerate(chunks(share.groups, rows)):
             if place == 0:
                 count = sum(block.count for block in chunk)
-                self._expect(share.lane, self._rows(share, chunk, count), many)
+                self._expect(share.lane, self._rows(share, chunk, count), share.rows)
             self._chunk(share, chunk)
 
     def _chunk(self, share: Share, chunk: list[Block]) -> None:

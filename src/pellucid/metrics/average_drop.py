@@ -11,9 +11,9 @@ from pellucid.core.ask import Query, together
 from pellucid.core.fold import Stack
 from pellucid.core.method import one_of, param
 from pellucid.core.metric import Map, Reading, metric, reading
+from pellucid.ops.boards import Coalitions
 from pellucid.ops.places import REDUCTIONS, filled, labels_of, per_place, shape
 from pellucid.ops.removal import numbers
-from pellucid.ops.subsets import Parts
 
 NOTHING = "the map has no positive value"
 
@@ -73,6 +73,6 @@ async def _shown(q: Query, e: Map, reduce: str, fill: Any) -> tuple[Tensor, Tens
     top = positive.amax(1, keepdim=True)
     share = positive / torch.where(top > 0, top, 1)
     labels = labels_of(q.x, None).view(len(q.x), *shape(q.x)).to(q.x.device)
-    points = Parts(q.x, share[:, None].to(q.x), labels, filled(q, fill, "black"))
+    points = Coalitions(q.x, share[:, None].to(q.x), labels, filled(q, fill, "black")[None])
     before, after = await together(q.score(), q.score(points, Stack()))
     return numbers(before)[0], numbers(after)[0, 0], {NOTHING: top[:, 0] <= 0}

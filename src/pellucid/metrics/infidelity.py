@@ -9,15 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pellucid.core.ask import Query, together
+from pellucid.core.ask import Ask, Query, together
 from pellucid.core.errors import InputError, ParameterError
 from pellucid.core.explanation import CHANNEL, Kind
 from pellucid.core.fold import Stack
 from pellucid.core.method import at_least, param
 from pellucid.core.metric import Map, Reading, metric, reading
 from pellucid.core.points import Around, Points, generator
-from pellucid.ops.places import amounts, filled, shape, spread
+from pellucid.ops.places import amounts, filled, partition, shape, spread
 from pellucid.ops.removal import numbers
+from pellucid.ops.subsets import Subsets
 
 SMALL = "a contribution says nothing of small noise"
 STILL = "no perturbation changes the score"
@@ -37,25 +38,31 @@ class Infidelity:
     with β = 1; scale, β; unexplained, the value relative to E[Δ²], which with β is 1 for a map that knows nothing.
     A sensitivity is multiplied with I; a contribution, and a map of a layer, is summed where I hides it.
 
-    perturb  `squares` hides a random square each time; `gaussian` adds noise of `spread` (for sensitivities); or your
+    perturb  `squares` hides a random square each time; `subsets` random parts, the very rows of fidelity correlation
+             with the same fill, share and seed; `gaussian` adds noise of `spread` (for sensitivities); or your
              own function of rows [samples, ...] that gives (I, x − I) of that shape, I being multiplied with the map as
              it is; it is called once per photo
     window   side of the squares; None is a quarter of the shorter side
-    fill     what hidden squares show; `auto` is the photo's mean colour
+    hidden   share of the parts that subsets hide
+    fill     what hidden places show; `auto` is the photo's mean colour
     scaled   False for β = 1 as the value
     """
 
     samples: int = at_least(2, default=64)
-    perturb: Any = param(default="squares", says="what is done to the input: `squares`, `gaussian`, or a function")
+    perturb: Any = param(
+        default="squares", says="what is done to the input: `squares`, `subsets`, `gaussian`, a function"
+    )
     window: Any = param(default=None)
+    hidden: float = at_least(0.0, default=0.2, above=True, most=1.0)
+    regions: Any = param(default="grid")
     fill: Any = param(default="auto")
     spread: float = at_least(0.0, default=0.1, above=True)
     scaled: bool = param(default=True, says="whether the map is scaled optimally, so that its unit does not count")
     seed: int = param(default=0)
 
     async def measure(self, q: Query, e: Map) -> Reading:
-        points, told, without = self._asked(q, e)
-        clean, moved = await together(q.score(), q.score(points, Stack()))
+        moving, told, without = self._asked(q, e)
+        clean, moved = await together(q.score(), moving)
         fall = (numbers(clean)[0] - numbers(moved)[0]).T
         power = told.square().mean(1)
         scale = (told * fall).mean(1) / torch.where(power > 0, power, 1)
@@ -69,24 +76,36 @@ class Infidelity:
             without={**dict.fromkeys(without, whole >= 0), STILL: whole == 0},
         )
 
-    def _asked(self, q: Query, e: Map) -> tuple[Points, Tensor, tuple[str, ...]]:
-        """The points, what the map says of them, I·a [batch, samples], and reasons against all values."""
+    def _asked(self, q: Query, e: Map) -> tuple[Ask[Tensor], Tensor, tuple[str, ...]]:
+        """The question, what the map says of its points, I·a [batch, samples], and reasons against all values."""
         if callable(self.perturb):
-            return *_own(self.perturb, q, e, self.samples), ()
+            points, told = _own(self.perturb, q, e, self.samples)
+            return q.score(points, Stack()), told, ()
         if self.perturb == "gaussian":
             around = Around(q.x, q.std(self.spread), self.samples, self.seed + (1 << 40))
             told = -_products(e, q, [around.rows(k, k + 1, 0, len(q.x)) - q.x for k in range(self.samples)])
-            return around, told, () if e.kind is Kind.SENSITIVITY else (SMALL,)
+            return q.score(around, Stack()), told, () if e.kind is Kind.SENSITIVITY else (SMALL,)
+        fill = filled(q, self.fill, "mean")
+        if self.perturb == "subsets":
+            size = torch.tensor([self.hidden], dtype=torch.float64)
+            subsets = Subsets.drawn(q, partition(q, self.regions), lambda _: size, self.samples, self.seed)
+            return subsets.scores(q, fill), subsets.totals(_taken(e, q, fill)), ()
         if self.perturb != "squares":
-            raise ParameterError(f"infidelity.perturb = {self.perturb!r}", "`squares`, `gaussian`, or a function")
+            raise ParameterError(
+                f"infidelity.perturb = {self.perturb!r}", "`squares`, `subsets`, `gaussian`, or a function"
+            )
         if q.x.ndim != 4:
             raise InputError(f"squares of rows of shape {tuple(q.x.shape[1:])}", "pictures, or perturb='gaussian'")
-        squares = Squares.of(q, self.window, filled(q, self.fill, "mean"), self.samples, self.seed)
-        hidden = squares.hidden.flatten(1).double()
-        if e.kind is not Kind.SENSITIVITY:
-            return squares, amounts(e, q.x, "sum").flatten(1) @ hidden.T, ()
-        taken = (q.x - squares.fill).double().cpu() * _wide(e, q)
-        return squares, taken.flatten(2).sum(1) @ hidden.T, ()
+        squares = Squares.of(q, self.window, fill, self.samples, self.seed)
+        return q.score(squares, Stack()), _taken(e, q, fill).flatten(1) @ squares.hidden.flatten(1).double().T, ()
+
+
+def _taken(e: Map, q: Query, fill: Tensor) -> Tensor:
+    """What the map says that every place takes with it when it is hidden, float64 [batch, *places]."""
+    if e.kind is not Kind.SENSITIVITY:
+        return amounts(e, q.x, "sum")
+    taken = (q.x - fill).double().cpu() * _wide(e, q)
+    return taken.sum(1) if q.x.ndim == 4 else taken.sum(-1) if q.x.ndim == 3 else taken
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -83,12 +83,17 @@ def _signs(n: int) -> torch.Tensor:
     return torch.randint(2, (DRAWS, n), generator=generator(0, "sign flips", n)).double() * 2 - 1
 
 
+NEAR = 1e-3
+"""Part of the range of all values below which two are equal: maps that differ by rounding turn at their kinks."""
+
+
 def mean_ranks(values: Sequence[float], lower: bool) -> list[float]:
-    """The rank of each, 1 for the best, equal ones sharing theirs; NaN stays NaN."""
+    """The rank of each, 1 for the best; those that are equal, but for rounding, share theirs; NaN stays NaN."""
     known = [v for v in values if not math.isnan(v)]
+    near = NEAR * (max(known) - min(known)) if known else 0.0
 
     def rank(v: float) -> float:
-        better = sum(1 for w in known if (w < v if lower else w > v))
-        return better + (sum(1 for w in known if w == v) + 1) / 2
+        better = sum(1 for w in known if (w < v - near if lower else w > v + near))
+        return better + (sum(1 for w in known if abs(w - v) <= near) + 1) / 2
 
     return [math.nan if math.isnan(v) else rank(v) for v in values]

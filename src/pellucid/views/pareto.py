@@ -18,28 +18,38 @@ GOOD, SOFT = "#1f5687", "#8fb0cd"
 DOT = 5.0
 
 
-def pareto(card: Scorecard) -> Figure:
+def pareto(card: Scorecard, *, title: bool = True) -> Figure:
     """Mean rank over cost in model rows, on a logarithmic axis; nothing is both cheaper and better than the line.
 
+    title  False where a heading stands above it already
     Filled points may be recommended, red crosses failed a sanity test; dashes are maps that know nothing of the model.
     """
     points = [one for one in card.lines if not one.control and not math.isnan(one.score) and one.rows > 0]
     controls = [one for one in card.lines if one.control and not math.isnan(one.score)]
     across, down = _cost(points), _score(card, [*points, *controls])
-    marks: list[Mark] = [
-        Text(x=LEFT - 52, y=30, text="Faithfulness against cost", size=15, colour=INK, weight="Medium"),
-        Text(x=LEFT - 52, y=50, text=_under(card), size=SMALL, colour=QUIET),
-    ]
+    marks: list[Mark] = [Text(x=LEFT - 52, y=50 if title else 34, text=_under(card), size=SMALL, colour=QUIET)]
+    if title:
+        marks.append(Text(x=LEFT - 52, y=30, text="Faithfulness against cost", size=15, colour=INK, weight="Medium"))
     marks += _frame(across, down, points, [*points, *controls])
     for one in controls:
         marks += _control(one, down(one.score), controls, down)
     marks += _front(points, across, down)
     taken: list[tuple[float, float, float, float]] = [
         (across(o.rows) - DOT, down(o.score) - DOT, across(o.rows) + DOT, down(o.score) + DOT) for o in points
-    ]
+    ] + [(LEFT, down(o.score) - 1, LEFT + WIDE, down(o.score) + 1) for o in controls]
     for one in sorted(points, key=lambda o: o.method == card.advice.method):  # the chosen one on top
         marks += _point(card, one, across(one.rows), down(one.score), taken)
     return Figure(width=LEFT + WIDE + RIGHT, height=TOP + HIGH + BOTTOM, marks=tuple(marks), alt=_alt(card, points))
+
+
+def front(lines: Sequence[Line]) -> list[Line]:
+    """The candidates that no other one beats in both, the cheapest first."""
+    known = (one for one in lines if one.candidate and not math.isnan(one.score) and one.rows > 0)
+    found: list[Line] = []
+    for one in sorted(known, key=lambda o: (o.rows, o.score)):
+        if not found or one.score < found[-1].score:
+            found.append(one)
+    return found
 
 
 class _cost:  # noqa: N801 - read as a function
@@ -118,13 +128,8 @@ def _apart(ys: Sequence[float], least: float) -> list[float]:
 
 def _front(points: Sequence[Line], across: _cost, down: _score) -> list[Mark]:
     """Steps through the candidates that nothing beats in both."""
-    ordered = sorted((o for o in points if o.candidate), key=lambda o: (o.rows, o.score))
-    front: list[Line] = []
-    for one in ordered:
-        if not front or one.score < front[-1].score:
-            front.append(one)
     marks: list[Mark] = []
-    for a, b in pairwise(front):
+    for a, b in pairwise(front(points)):
         x0, x1, y0, y1 = across(a.rows), across(b.rows), down(a.score), down(b.score)
         marks.append(Box(x=x0, y=y0 - 1, width=x1 - x0, height=2, colour=SOFT))
         marks.append(Box(x=x1 - 1, y=y1, width=2, height=y0 - y1, colour=SOFT))

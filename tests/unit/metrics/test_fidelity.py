@@ -22,6 +22,7 @@ from pellucid.metrics.infidelity import Squares
 from pellucid.ops.correlation import jackknifed, pearson, ranks, spearman
 from pellucid.ops.imputation import imputed
 from pellucid.ops.removal import Order
+from pellucid.ops.subsets import coins, sized
 
 from .planted import Corner, Linear, close, explained, measured, pictures, random, weights
 
@@ -108,6 +109,8 @@ def test_painted_regions_are_shared_out() -> None:
     ("metric", "values", "kind"),
     [
         (Infidelity(), RIGHT, Kind.CONTRIBUTION),
+        (Infidelity(perturb="subsets"), RIGHT, Kind.CONTRIBUTION),
+        (Infidelity(perturb="subsets", regions="pixels"), GRADIENT, Kind.SENSITIVITY),
         (Infidelity(window=1), GRADIENT, Kind.SENSITIVITY),
         (Infidelity(perturb="gaussian"), GRADIENT, Kind.SENSITIVITY),
         (Infidelity(perturb="gaussian", samples=8, seed=4), 5 * GRADIENT, Kind.SENSITIVITY),
@@ -209,6 +212,46 @@ def test_more_samples_are_other_samples() -> None:
 
 
 # -- ROAD --------------------------------------------------------------------------------------------------------
+
+
+def test_infidelity_of_subsets_by_hand() -> None:
+    """(Σ_S a − Δ)² over the subsets, from the metric that gives them away: every pixel's weight is its own question."""
+    net, values = Corner(), random(2, 6, 6, seed=3)
+    got = measured(Infidelity(samples=40, perturb="subsets", hidden=0.3, scaled=False), net, X, values)
+    hidden = sized(36, torch.tensor([0.3]), 40, 0).view(40, 6, 6)
+    assert set(hidden.flatten(1).sum(1).tolist()) == {11}
+    with torch.no_grad():
+        for b in range(2):
+            fill = X[b].mean((1, 2), keepdim=True)
+            rows = torch.stack([torch.where(h, fill, X[b]) for h in hidden])
+            fall = net(X[b : b + 1]).softmax(1)[:, 0] - net(rows).softmax(1)[:, 0]
+            said = (hidden * values[b]).sum((1, 2))
+            close([got.values[b]], [float((said - fall).square().mean())], 1e-6)
+
+
+def test_the_rows_of_fidelity_correlation_serve_infidelity_too() -> None:
+    """Of five maps, and also where there are fewer: more samples begin with the same subsets."""
+    handle = api.wrap(Corner())
+    maps = [explained(Corner(), X, random(2, 6, 6, seed=s)) for s in range(5)]
+    correlation = FidelityCorrelation(samples=30, hidden=0.2)
+    alone = api.measure(handle, maps[:1], [correlation], inputs=X)
+    assert alone[0].passes.forward == 2 * (1 + 30)
+    for samples in (30, 12):
+        both = [correlation, Infidelity(samples=samples, perturb="subsets", hidden=0.2)]
+        got = api.measure(handle, maps, both, inputs=X)
+        assert got[0].passes.forward == alone[0].passes.forward
+        close(got[0].values, alone[0].values)
+        close(got[9].values, api.measure(handle, maps[4], both[1], inputs=X)[0].values)
+    other = api.measure(handle, maps, [correlation, Infidelity(samples=12, perturb="subsets", seed=1)], inputs=X)
+    assert other[0].passes.forward == alone[0].passes.forward + 2 * 12
+
+
+def test_more_subsets_begin_with_the_same() -> None:
+    few, many = (sized(50, torch.tensor([0.1, 0.5]), n, 7).unflatten(0, (2, n)) for n in (5, 9))
+    assert torch.equal(many[:, :5], few)
+    assert few.sum(2).tolist() == [[5] * 5, [25] * 5]
+    a, b = (coins(50, torch.tensor([0.4]), n, 7) for n in (5, 9))
+    assert torch.equal(b[:5], a) and len({tuple(row) for row in b.tolist()}) == 9
 
 
 def dense(x: Tensor, gone: Tensor) -> Tensor:

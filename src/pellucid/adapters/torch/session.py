@@ -18,7 +18,7 @@ from pellucid.adapters.torch.attend import attentions
 from pellucid.adapters.torch.backward import answered
 from pellucid.adapters.torch.beside import starts
 from pellucid.adapters.torch.double import as_asked, undoubled
-from pellucid.adapters.torch.faster import LEAST, Faster, faster, installed
+from pellucid.adapters.torch.faster import AT_ONCE, LEAST, Faster, faster, installed
 from pellucid.adapters.torch.outputs import Selector
 from pellucid.adapters.torch.outputs import scores as raw_scores
 from pellucid.adapters.torch.prepare import TOLERANCE, disagreement
@@ -156,9 +156,11 @@ class TorchSession:
 
     # -- cost ------------------------------------------------------------------------------------------------
 
-    def rows(self, lane: Lane, graded: int) -> int:
+    def rows(self, lane: Lane, graded: int, many: int = 0) -> int:
         if self.most_rows is not None:
             return self.most_rows
+        if self._fast_enough(lane, many) and self.ready.slower is None:
+            return self.ready.budget.rows(max(self.bytes(lane), self.ready.budget.memory // AT_ONCE), 0, False)
         largest = self.ready.facts.bytes_largest
         if self._tailed(lane):
             largest = 0  # fresh blocks of memory cost less than one more pass up to the site
@@ -209,13 +211,10 @@ class TorchSession:
 
     def expect(self, lane: Lane, rows: Rows, many: int) -> None:
         """Told before many rows of a lane: scores alone may be worth a faster twin, seen to agree on these rows."""
-        ready, facts = self.ready, self.ready.facts
-        scores_alone = lane == Lane(PLAIN, False) and many >= LEAST and self.evaluate == "auto"
-        device, dtype = ready.budget.device.type, ready.budget.dtype
-        simple = device == "cpu" and dtype == torch.float32 and facts.entrance is None and not facts.draws
-        if not scores_alone or not simple or facts.convolutions < 3 or not installed():
+        if not self._fast_enough(lane, many):
             self.fast = None
             return
+        ready, facts, dtype = self.ready, self.ready.facts, self.ready.budget.dtype
         x = rows.build()[:2].clone()
         with torch.no_grad():
             expected = self._forward(self._net(lane), x.clone(), Tape(self.sites, lane, rows, None))
@@ -227,6 +226,14 @@ class TorchSession:
         self._decisions.append(
             self.fast.says if self.fast else ready.slower or "no faster twin: it differs on these rows"
         )
+
+    def _fast_enough(self, lane: Lane, many: int) -> bool:
+        """Whether so many rows are worth a faster twin, and the model is one of which there may be one."""
+        facts, budget = self.ready.facts, self.ready.budget
+        scores_alone = lane == Lane(PLAIN, False) and many >= LEAST and self.evaluate == "auto"
+        simple = budget.device.type == "cpu" and budget.dtype == torch.float32
+        plain = facts.entrance is None and not facts.draws and facts.convolutions >= 3
+        return scores_alone and simple and plain and installed()
 
     def run(self, rows: Rows, lane: Lane) -> Answer:
         net = self._net(lane)

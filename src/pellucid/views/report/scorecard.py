@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from pellucid.core.sanity import TESTS, Verdict
 from pellucid.core.scorecard import Cell, Column, Line, Scorecard
-from pellucid.views.pareto import pareto
+from pellucid.views.pareto import front, pareto
 from pellucid.views.report.layers import photo_jpeg
 from pellucid.views.report.markup import asset, filled, uri
 from pellucid.views.words import number
@@ -58,7 +58,7 @@ def write_scorecard(card: Scorecard, path: str | Path, *, title: str | None = No
 
 def render(card: Scorecard, title: str | None = None, *, date: Date | str | None = None) -> str:
     """The page as HTML."""
-    figure = pareto(card)
+    figure = pareto(card, title=False)
     return filled(
         "scorecard.html.jinja",
         asset("report.css") + asset("scorecard.css"),
@@ -68,6 +68,7 @@ def render(card: Scorecard, title: str | None = None, *, date: Date | str | None
         date=str(date or Date.today()),
         card=card,
         rows=[_row(card, one) for one in card.lines],
+        front=front(card.lines),
         figure=(uri(figure.png()), figure.width, figure.height, figure.alt),
         photos=_photos(card),
         tests=[t for t in TESTS if card.sanity is not None and any(v.test == t.name for v in card.sanity)],
