@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from tests.unit.games import CELLS, PLAYERS, WHITE, Shown, looked_up, table
+from tests.unit.texts import WORDS, Splitter
 from torch import Tensor, nn
 
 from pellucid.api import explain, wrap
@@ -19,7 +20,7 @@ from pellucid.ops.designs import everything
 BLACK: dict[str, Any] = {"regions": CELLS, "fill": "black"}
 
 
-def one(model: Any, method: Any, x: Tensor = WHITE, target: Any = 0, **more: Any) -> Explanation:
+def one(model: Any, method: Any, x: Any = WHITE, target: Any = 0, **more: Any) -> Explanation:
     return explain(model, x, method, target=target, **more)[0]
 
 
@@ -182,3 +183,62 @@ def test_the_picture_with_most_players_may_be_done_first() -> None:
     labels = torch.stack([i[:, None] // 2 * 3 + i // 2, i[:, None] // 3 * 2 + i // 3])  # nine players, four players
     e = one(Bright().eval(), Anchors(samples=400, batch=20, regions=labels, fill="black"), x, target=None)
     assert members(e, 0) == () and len(members(e, 1)) == 2
+
+
+# -- token ids ---------------------------------------------------------------------------------------------------
+
+
+class Reads(nn.Module):
+    """Says yes where all of some tokens are there and none of others; class 1 is yes."""
+
+    def __init__(self, wanted: str, unwanted: str = "") -> None:
+        super().__init__()
+        self.word = nn.Embedding.from_pretrained(torch.eye(len(WORDS)))
+        number: dict[str, int] = {word: i for i, word in enumerate(WORDS)}
+        self.wanted, self.unwanted = ([number[one] for one in all_.split()] for all_ in (wanted, unwanted))
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        there = self.word(input_ids).amax(1)
+        return two_classes(there[:, self.wanted].prod(1) * (1 - there[:, self.unwanted]).prod(1)).flip(1)
+
+
+def words_of(e: Explanation, row: int = 0) -> list[str]:
+    return [word for word, value in zip(e.inputs.tokens[row], e.values[row].tolist(), strict=False) if value]
+
+
+@pytest.mark.parametrize("fill", ["auto", "remove", 2])
+def test_words_that_decide_in_a_text(fill: Any) -> None:
+    model = wrap(Reads("good", "not"), Splitter(), ["no", "yes"])
+    for text, answer, wanted in (
+        ("the film was good", "yes", ["good"]),
+        ("the film was not good and very bad", "no", ["not"]),
+        ("the film was very good good", "yes", ["good"]),  # one of the two is enough
+    ):
+        e = one(model, Anchors(fill=fill), text, None)
+        assert e.target.name == (answer,)
+        assert words_of(e) == wanted
+        assert e.extras["precision"].item() == 1
+        assert all(check.passed == (True,) for check in e.checks)
+
+
+def test_pieces_of_a_word_are_one_player_or_each_its_own() -> None:
+    model = wrap(Reads("terrib ##ly bad"), Splitter())
+    for regions, count, coverage in (("words", 2, 0.25), ("tokens", 3, 0.125)):
+        e = one(model, Anchors(regions=regions), "the film was terrib ##ly bad .", 1)
+        assert words_of(e) == ["terrib", "##ly", "bad"]
+        assert len(members(e)) == count
+        assert e.extras["coverage"].item() == coverage
+
+
+def test_texts_of_several_lengths_are_as_alone_and_signs_are_never_part() -> None:
+    texts = ["a good film", "the film was very very good and not bad .", "good"]
+    net = Reads("good")
+    together = one(wrap(net, Splitter()), Anchors(seed=3), texts, 1)
+    for b, text in enumerate(texts):
+        alone = one(wrap(Reads("good"), Splitter()), Anchors(seed=3), text, 1)
+        assert words_of(together, b) == words_of(alone) == ["good"]
+        assert torch.equal(together.values[b, : alone.values.shape[1]], alone.values[0])
+        assert together.extras["calls"][b] == alone.extras["calls"][0]
+    assert together.record.passes.forward >= together.extras["calls"].max()
+    ids = torch.tensor([[1, 14, 5, 3, 15]])
+    assert one(wrap(net, Splitter()), Anchors(), ids, 1).values.tolist() == [[0, 0, 1, 0, 0]]
