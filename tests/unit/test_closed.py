@@ -63,3 +63,12 @@ def test_what_has_no_closed_form_is_refused() -> None:
         tree_shap(pellucid.wrap(forest, TABLE), X[:3], target=[0, 1])
     with pytest.raises(UnsupportedModel, match="a model of tables"):
         tree_shap(pellucid.wrap(lambda rows: rows), X[:3])
+
+
+def test_values_that_say_nothing_are_marked() -> None:
+    fitted: Any = linear_model.Ridge().fit(X, X @ np.arange(5.0))
+    got = linear_shap(pellucid.wrap(fitted, TABLE), np.stack([X[3], X[:12].mean(0)]))
+    assert got.checks[0].passed == (True, True)  # rounding keeps the second from being nothing
+    flat: Any = linear_model.Ridge().fit(X, np.ones(len(X)))
+    check = linear_shap(pellucid.wrap(flat, TABLE), X[:2]).checks[0]
+    assert (check.name, check.passed) == ("degenerate", (False, False))

@@ -11,7 +11,7 @@ from torch import Tensor
 from pellucid.adapters import FunctionModel, Handle
 from pellucid.adapters.closed import linear_values, tree_values
 from pellucid.api.asking import targets_of, tasks_of
-from pellucid.api.entries import explained
+from pellucid.api.entries import degenerate, explained
 from pellucid.api.waves import waves_of
 from pellucid.core.ask import Attribution, Can, Query, attribution
 from pellucid.core.errors import TargetError, UnsupportedModel
@@ -89,7 +89,8 @@ def _explained(handle: FunctionModel, table: Table, inputs: Any, target: Asked, 
         at = torch.tensor(entry.target.index) if len(values) > 1 else torch.zeros_like(rows)
         sign = 1 - 2 * (torch.tensor(entry.target.index) == 0) if _binary(values, entry) else torch.ones_like(rows)
         shown = values[at, rows] * sign[:, None]
-        checks = tuple(c for c in entry.checks if c.name != "degenerate")
+        others = tuple(c for c in entry.checks if c.name != "degenerate")  # that one is about the values put in here
+        checks = (degenerate(shown, entry.kind), *others)
         parts.append(replace(entry, values=shown, extras={"players": shown}, checks=checks))
     return cat(parts)
 

@@ -121,18 +121,22 @@ def _dims(a: Attribution, wave: Wave) -> tuple[str, ...]:
     return (a.dims[0], TOKEN, CHANNEL) if text else a.dims
 
 
-def _checks(values: Tensor, std_error: Tensor | None, t: int, kind: Kind) -> tuple[Check, ...]:
+def degenerate(values: Tensor, kind: Kind) -> Check:
+    """Whether the values of every row [batch, ...] say anything."""
     flat = values.reshape(len(values), -1)
     span = flat.amax(1) - flat.amin(1) if flat.shape[1] > 1 else flat.abs().amax(1)
     spans = span.tolist()
-    checks = [
-        Check(
-            name="degenerate",
-            value=tuple(spans),
-            passed=tuple(0 < s < inf or (kind is Kind.PART and s == 0) for s in spans),
-            says="range of the values: at zero they say nothing, not finite they are broken",
-        )
-    ]
+    return Check(
+        name="degenerate",
+        value=tuple(spans),
+        passed=tuple(0 < s < inf or (kind is Kind.PART and s == 0) for s in spans),
+        says="range of the values: at zero they say nothing, not finite they are broken",
+    )
+
+
+def _checks(values: Tensor, std_error: Tensor | None, t: int, kind: Kind) -> tuple[Check, ...]:
+    flat = values.reshape(len(values), -1)
+    checks = [degenerate(values, kind)]
     if std_error is not None:
         error = std_error[t].reshape(len(values), -1).norm(dim=1)
         noise = torch.where(error == 0, error, error / flat.norm(dim=1)).tolist()
