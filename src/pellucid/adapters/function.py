@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -76,6 +77,7 @@ class FunctionModel:
         self.dtype: torch.dtype = getattr(front, "dtype", torch.float32)
         self.device = torch.device("cpu")
         self._outputs: tuple[int, str] | None = None
+        self._local = threading.local()
         workers = None if processes == 1 and not isinstance(processes, bool) else Workers(fn, processes)
         self.workers: Workers | None = workers
 
@@ -94,6 +96,10 @@ class FunctionModel:
         other.emits, other._outputs = emits, None
         other.labels = self.labels if labels is None else Labels(tuple(labels))
         return other
+
+    def forget(self) -> None:
+        """Look again at what it gives."""
+        self._outputs = None
 
     def _emitted(self, scores: Tensor) -> str:
         known = self.emits is not None and self.emits != CLASSES
@@ -133,6 +139,28 @@ class FunctionModel:
 
     def fingerprint(self) -> str:
         """Hash of what was wrapped, as far as it can be written down; else of its name."""
+        if not getattr(self._local, "still", 0):
+            return self._hashed()
+        if self._local.hashed is None:
+            self._local.hashed = self._hashed()
+        return self._local.hashed
+
+    @contextmanager
+    def still(self) -> Generator[None]:
+        """For the length of one call, in this thread: what was wrapped stays as it is, and is hashed once.
+
+        Not longer: an estimator that is fitted again is another one, and nothing but its hash would tell.
+        """
+        depth = getattr(self._local, "still", 0)
+        if not depth:
+            self._local.hashed = None
+        self._local.still = depth + 1
+        try:
+            yield
+        finally:
+            self._local.still = depth
+
+    def _hashed(self) -> str:
         import pickle  # noqa: TID251 - written to be hashed, never read
 
         try:
@@ -162,9 +190,17 @@ class FunctionSession:
     def __init__(self, model: FunctionModel, x: Tensor, outputs: int, emits: str, verification: int) -> None:
         self.model, self.x, self.outputs, self.emits = model, x, outputs, emits
         self.labels, self.verification, self.time = model.labels, verification, 0.0
-        self.card = ModelCard(
-            name=model.name, fingerprint=model.fingerprint(), evaluator=model.evaluator, framework=model.framework
-        )
+        self._card: ModelCard | None = None
+
+    @property
+    def card(self) -> ModelCard:
+        """Written when it is first asked for: many questions leave no record, and hashing a model takes time."""
+        if self._card is None:
+            m = self.model
+            self._card = ModelCard(
+                name=m.name, fingerprint=m.fingerprint(), evaluator=m.evaluator, framework=m.framework
+            )
+        return self._card
 
     @property
     def decisions(self) -> tuple[str, ...]:
@@ -231,6 +267,13 @@ class FunctionSession:
             raise UnsupportedModel(f"{self.model.name} can only be asked for scores", "a torch model")
         with torch.no_grad():
             outputs = self.model.scores(rows.build())
+            if outputs.shape[1] != self.outputs:
+                self.model.forget()
+                raise UnsupportedModel(
+                    f"{self.model.name} gives {outputs.shape[1]} scores, and gave {self.outputs} before",
+                    "a model that stays what it is",
+                    "where it was fitted again, to other classes: wrap it again, or ask once more",
+                )
             if not bool(outputs.isfinite().all()):
                 raise NonFinite(f"{self.model.name} gives NaN or infinity", "finite scores")
             return Answer(outputs, rows.objective(outputs, {}))

@@ -27,7 +27,7 @@ from pellucid.api.kinds import as_classifier, as_regressor
 from pellucid.api.measuring import inputs_of, measured, subjects_of
 from pellucid.api.pipelines import of_pipeline
 from pellucid.api.progress import Meter, Progress
-from pellucid.api.waves import Reads, example_of, how_many, read, waves_of
+from pellucid.api.waves import Reads, example_of, how_many, read, still, waves_of
 from pellucid.core.cite import bibtex
 from pellucid.core.errors import InputError, ParameterError
 from pellucid.core.explanation import Explanation, Explanations, Passes, cat, show_with
@@ -216,17 +216,18 @@ def explain(
     parts: dict[tuple[int, tuple[int, ...]], list[Explanation]] = {}
     done = 0
     meter = None if progress is None else Meter(progress, how_many(handle, inputs))
-    for wave in waves_of(handle, inputs, tasks):
-        one = tasks if done == 0 and wave.last else [sliced(t, done, done + len(wave.x), wave.last) for t in tasks]
-        entries = explained(handle, wave, one, meter)
-        done += len(wave.x)
-        notes = (note for note, task in zip(said, one, strict=True) for _ in range(sum(map(width, task.targets))))
-        entries = [noted(entry, note) for entry, note in zip(entries, notes, strict=True)]
-        for place, entry in enumerate(entries):
-            if shelf is None:
-                parts.setdefault((place, entry.inputs.shape), []).append(entry)
-            else:
-                shelf.add(place, entry)
+    with still(handle):
+        for wave in waves_of(handle, inputs, tasks):
+            one = tasks if done == 0 and wave.last else [sliced(t, done, done + len(wave.x), wave.last) for t in tasks]
+            entries = explained(handle, wave, one, meter)
+            done += len(wave.x)
+            notes = (note for note, task in zip(said, one, strict=True) for _ in range(sum(map(width, task.targets))))
+            entries = [noted(entry, note) for entry, note in zip(entries, notes, strict=True)]
+            for place, entry in enumerate(entries):
+                if shelf is None:
+                    parts.setdefault((place, entry.inputs.shape), []).append(entry)
+                else:
+                    shelf.add(place, entry)
     if shelf is not None:
         return shelf.done()
     ordered = sorted(parts, key=lambda key: key[0])
@@ -355,12 +356,13 @@ def measure(
     known = registry.make_all(methods) if methods else ()
     entries = [explanations] if isinstance(explanations, Explanation) else list(explanations)
     entries += control_maps(entries) if controls else []
-    subjects = subjects_of(handle, entries, chosen, methods=known, masks=masks, target=target)
-    meter = None if progress is None else Meter(progress, len(entries[0]))
-    parts: dict[tuple[int, int], list[Measurement]] = {}
-    for wave in inputs_of(handle, inputs, subjects, chosen):
-        for place, one in measured(handle, wave, chosen, subjects, outputs, meter):
-            parts.setdefault(place, []).append(one)
+    with still(handle):
+        subjects = subjects_of(handle, entries, chosen, methods=known, masks=masks, target=target)
+        meter = None if progress is None else Meter(progress, len(entries[0]))
+        parts: dict[tuple[int, int], list[Measurement]] = {}
+        for wave in inputs_of(handle, inputs, subjects, chosen):
+            for place, one in measured(handle, wave, chosen, subjects, outputs, meter):
+                parts.setdefault(place, []).append(one)
     left = [s for s in subjects if s.done < len(s.e)]
     if left:
         raise InputError(f"inputs for {left[0].done} of the {len(left[0].e)} rows of {left[0].e!r}", "all inputs")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from math import isfinite
 from textwrap import shorten
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pellucid import images
-from pellucid.adapters import Handle, TorchModel
+from pellucid.adapters import FunctionModel, Handle, TorchModel
 from pellucid.core.errors import InputError, NonFinite
 from pellucid.core.explanation import Inputs
 from pellucid.core.target import width
@@ -31,6 +32,11 @@ class Wave:
     x: Tensor
     inputs: Inputs
     last: bool
+
+
+def still(handle: Handle) -> AbstractContextManager[None]:
+    """For the length of a call: a model that can only be hashed, to know whether it is the same, is hashed once."""
+    return handle.still() if isinstance(handle, FunctionModel) else nullcontext()
 
 
 @runtime_checkable
