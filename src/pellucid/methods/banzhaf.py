@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import Tensor
+
 from pellucid.core.ask import Attribution, Can, Query
 from pellucid.core.explanation import Kind
 from pellucid.core.method import at_least, method, one_of, param
 from pellucid.ops.designs import DESIGNS, MOST, Design, everything
 from pellucid.ops.enough import Until, Worth, reached
-from pellucid.ops.games import Game, Played, fidelity
+from pellucid.ops.games import Game, Played, fidelity, held_out
+from pellucid.ops.press import once, press
 from pellucid.ops.ridge import Fit, ridge
 
 
@@ -28,7 +31,7 @@ class Banzhaf:
     They are the coefficients of the linear function that is nearest to v over all coalitions [Hammer & Holzman 1992],
     so they are fitted by least squares, which needs far fewer samples than averages. Where all 2ⁿ coalitions fit into
     the samples, the values are exact. They do not add up to v(N) − v(∅). checks["r2"] is the part of the game that is
-    linear.
+    linear, and checks["held_out"] that of coalitions each predicted from all others.
 
     samples  coalitions; that of all comes on top, as in LIME, so that the two share their rows
     regions  who plays; `auto`: `slic` of pictures, else every column or word; see `pellucid.regions`
@@ -54,7 +57,10 @@ class Banzhaf:
         played = await game.enough(q, self._draw, self._first, _worth, until)
         fits = [_fit(one) for one in played]
         worths = [Worth.of(fit) for fit in fits]
-        return game.attribution(worths, [fidelity([fit.r2 for fit in fits]), *reached(worths, until)])
+        return game.attribution(
+            worths,
+            [fidelity([fit.r2 for fit in fits]), held_out([_unseen(one) for one in played]), *reached(worths, until)],
+        )
 
     def _until(self) -> Until:
         most, top = self.max_samples, self.until_top
@@ -72,6 +78,11 @@ class Banzhaf:
 def _fit(played: Played) -> Fit:
     design = played.design
     return ridge(design.shown, played.scores, design.weight, group=design.group)
+
+
+def _unseen(played: Played) -> Tensor:
+    design, scores = once(played.design, played.scores)
+    return press(design.shown, scores, design.weight)
 
 
 def _worth(played: Played) -> Worth:

@@ -10,9 +10,9 @@ from pellucid.core.explanation import Kind
 from pellucid.core.method import at_least, method, one_of, param
 from pellucid.ops.designs import Design
 from pellucid.ops.enough import Until, Worth, reached
-from pellucid.ops.games import Game, Played, efficiency
+from pellucid.ops.games import Game, Played, additivity, efficiency
 from pellucid.ops.shapley_designs import KERNELS
-from pellucid.ops.shapley_fit import shapley_fit
+from pellucid.ops.shapley_fit import shapley_fit, shapley_held_out
 
 
 @method(
@@ -30,6 +30,8 @@ class KernelSHAP:
     k(S) = (n − 1) / (C(n, |S|) |S| (n − |S|)). Coalitions are drawn, each with its complement. The sum is kept by
     writing φ = (v(N) − v(∅)) / n + ψ with Σ ψ = 0, so efficiency is exact whatever the number of samples. Nothing is
     made sparse. Where all 2ⁿ − 2 coalitions fit into the samples, all are used and the Shapley values are exact.
+    checks["held_out"] tells how well sums of the values predict coalitions that they were not fitted to; it is no
+    verdict, for a game need not add up.
 
     samples  coalitions, an even number; none and all come on top
     regions  who plays; `auto`: `slic` of pictures, else every column or word; see `pellucid.regions`
@@ -60,7 +62,10 @@ class KernelSHAP:
         played = await game.enough(q, self._draw, self._first, _worth, until)
         worths = [_worth(one) for one in played]
         differences = [one.scores[:, 1] - one.scores[:, 0] for one in played]
-        return game.attribution(worths, [efficiency(worths, differences), *reached(worths, until)])
+        return game.attribution(
+            worths,
+            [efficiency(worths, differences), additivity(list(map(shapley_held_out, played))), *reached(worths, until)],
+        )
 
     def _until(self) -> Until:
         most, top = self.max_samples, self.until_top

@@ -13,7 +13,8 @@ from pellucid.core.explanation import Kind
 from pellucid.core.method import at_least, method, one_of, param
 from pellucid.ops.designs import BY_COUNT, DESIGNS, Design
 from pellucid.ops.enough import Until, Worth, reached
-from pellucid.ops.games import Game, Played, fidelity
+from pellucid.ops.games import Game, Played, fidelity, held_out
+from pellucid.ops.press import once
 from pellucid.ops.ridge import Fit
 from pellucid.ops.select import WAYS
 from pellucid.ops.surrogates import Surrogate
@@ -23,7 +24,7 @@ DRAWN = {**DESIGNS, **BY_COUNT}
 
 @method(
     kind=Kind.CONTRIBUTION,
-    cite=("ribeiro2016should", "achanta2012slic"),
+    cite=("ribeiro2016should", "achanta2012slic", "allen1974relationship"),
     needs=(Can.SCORE,),
     keeps={"linear", "implementation_invariance"},
     output="probability",
@@ -34,7 +35,8 @@ class LIME:
 
     z says which regions are shown; π(z) = √exp(−D² / width²), D = 1 − √(share of the regions that are shown), the
     cosine distance from the whole picture. Every region shows its β. extras: players (β), intercept, prediction (that
-    of the linear model for the whole picture), regions. checks["r2"] is the weighted R² of the linear model.
+    of the linear model for the whole picture), regions. checks["r2"] is the weighted R² of the linear model, and
+    checks["held_out"] that of coalitions each predicted from all others, by the hat matrix [Allen 1974].
 
     That is the `lime` of Python. The one of R, for pictures, is kernel="cosine", penalty="glmnet": π(z) = 1 − D, and
     λ = 2 ridge / (samples + 1) on features and scores of unit variance; see `pellucid.ops.glmnet`. For texts Python's
@@ -85,7 +87,11 @@ class LIME:
         worths = [Worth.of(fit) for fit in fits]
         inner = torch.stack([fit.intercept for fit in fits], 1).to(q.x)
         local = torch.stack([(fit.intercept + fit.coef.sum(1)) for fit in fits], 1).to(q.x)
-        checks = [fidelity([fit.r2 for fit in fits]), *reached(worths, until)]
+        checks = [
+            fidelity([fit.r2 for fit in fits]),
+            held_out([self._unseen(one) for one in played]),
+            *reached(worths, until),
+        ]
         return game.attribution(worths, checks, {"intercept": inner, "prediction": local})
 
     def _until(self) -> Until:
@@ -104,9 +110,19 @@ class LIME:
 
     def _fit(self, played: Played) -> Fit:
         design, z = played.design, played.design.shown.double()
-        near = design.weight * (kernel(z, self.width) if self.kernel == "exponential" else similarity(z))
-        ways = Surrogate(strength=self.ridge, penalty=self.penalty, features=self.features, select=self.select)
-        return ways.fit(z, played.scores, near, design.group)
+        return self._surrogate.fit(z, played.scores, self._near(design), design.group)
+
+    def _unseen(self, played: Played) -> Tensor:
+        design, scores = once(played.design, played.scores)
+        return self._surrogate.held_out(design.shown.double(), scores, self._near(design))
+
+    @property
+    def _surrogate(self) -> Surrogate:
+        return Surrogate(strength=self.ridge, penalty=self.penalty, features=self.features, select=self.select)
+
+    def _near(self, design: Design) -> Tensor:
+        z = design.shown.double()
+        return design.weight * (kernel(z, self.width) if self.kernel == "exponential" else similarity(z))
 
 
 def similarity(z: Tensor) -> Tensor:

@@ -13,8 +13,9 @@ from pellucid.core.errors import InputError, ParameterError
 from pellucid.core.explanation import HEIGHT, WIDTH, Kind
 from pellucid.core.fold import Stack
 from pellucid.core.method import at_least, method, one_of, param
-from pellucid.ops.games import fidelity
+from pellucid.ops.games import fidelity, held_out
 from pellucid.ops.patches import Patches
+from pellucid.ops.press import press
 from pellucid.ops.ridge import ridge
 
 AT_ONCE = 1 << 22
@@ -108,6 +109,9 @@ def _regressed(masks: Patches, scores: Tensor, mean: Tensor) -> Attribution:
         values,
         dims=(HEIGHT, WIDTH),
         std_error=error,
-        checks=[fidelity([fit.r2 for fit in fits])],
+        checks=[
+            fidelity([fit.r2 for fit in fits]),
+            held_out([press(shown, s.double().cpu(), one) for s in scores.unbind(1)]),
+        ],
         extras={"mean": mean},
     )

@@ -14,10 +14,10 @@ from pellucid.core.errors import ParameterError
 from pellucid.core.explanation import Kind
 from pellucid.core.method import at_least, method, one_of, param
 from pellucid.ops.designs import Design, everything
-from pellucid.ops.games import Game, Worth, efficiency, fidelity
+from pellucid.ops.games import Game, Worth, efficiency, fidelity, held_out
 from pellucid.ops.ridge import Fit
 from pellucid.ops.shapley_designs import KERNELS
-from pellucid.ops.shapley_fit import interactions, pairs, shapley, shapley_fit, shared_pairs
+from pellucid.ops.shapley_fit import interactions, pairs, shapley, shapley_fit, shapley_held_out, shared_pairs
 
 MOST = 16
 """Players whose coalitions are all evaluated; 65,536."""
@@ -73,7 +73,9 @@ class ShapleyInteractions:
         effects = [self._of(fit) for fit in fits] or [self._enumerated(one.scores) for one in played]
         whole = [one.scores[:, 1 if faith else -1] - one.scores[:, 0] for one in played]
         every = [Worth(torch.cat([one.own, one.pairs], 1)) for one in effects]
-        checks = [efficiency(every, whole), fidelity([fit.r2 for fit in fits]) if faith else None]
+        checks = [efficiency(every, whole)]
+        if faith:
+            checks += [fidelity([fit.r2 for fit in fits]), held_out([shapley_held_out(one, pairs) for one in played])]
         extras = {"interactions": game.squares([_square(one.pairs, one.own) for one in effects])}
         if faith:
             extras["interactions_std_error"] = game.squares([_square(one.error) for one in effects])

@@ -19,7 +19,7 @@ from pellucid.core.points import generator
 from pellucid.ops.columns import DRAWS, Columns, Drawn
 from pellucid.ops.designs import Design, uniform
 from pellucid.ops.enough import Until, Worth, reached
-from pellucid.ops.games import fidelity
+from pellucid.ops.games import fidelity, held_out
 from pellucid.ops.ridge import Fit
 from pellucid.ops.select import WAYS
 from pellucid.ops.surrogates import Surrogate, among
@@ -108,7 +108,7 @@ class TabularLIME:
         around = _Around(columns, replace(points, x=x))
         fits = self._fits(around, design.group, scores)
         for seed in range(self.seed + 1, self.seed + 1 + until.rounds):
-            more = until.more(len(design.shown), [Worth.of(fit) for fit, _ in fits])
+            more = until.more(len(design.shown), [Worth.of(fit) for fit, *_ in fits])
             if not more:
                 break
             again = self._design(len(columns.mean), more, seed)
@@ -163,13 +163,13 @@ class TabularLIME:
 
     # -- the linear model --------------------------------------------------------------------------------------------
 
-    def _fits(self, around: _Around, drawn: Tensor, scores: Tensor) -> list[tuple[Fit, Tensor]]:
+    def _fits(self, around: _Around, drawn: Tensor, scores: Tensor) -> list[tuple[Fit, Tensor, Tensor]]:
         """The linear model of every row, and its prediction there, [target]; drawn: the group of every draw."""
         group = torch.cat([drawn.new_tensor([-1]), drawn])
         each = range(len(around.points.x))
         return [self._fit(around.columns, around.rows(b), scores[..., b], group) for b in each]
 
-    def _fit(self, columns: Columns, values: Tensor, scores: Tensor, group: Tensor) -> tuple[Fit, Tensor]:
+    def _fit(self, columns: Columns, values: Tensor, scores: Tensor, group: Tensor) -> tuple[Fit, Tensor, Tensor]:
         """values: [rows, column], the first being the one explained; scores: [target, rows]; group: as in `ridge`."""
         z = columns.presence(values, values[0])
         near = self._near(columns, values, z)
@@ -180,7 +180,7 @@ class TabularLIME:
         ways = Surrogate(strength=self.ridge, penalty=self.penalty, features=self.features, select=self.select)
         varies = (z != z[0]).any(0).nonzero().flatten()
         fit = among(z.shape[1], varies, ways.fit(z[:, varies], scores, near, group))
-        return fit, fit(z[:1])[:, 0]
+        return fit, fit(z[:1])[:, 0], ways.held_out(z[:, varies], scores, near)
 
     def _near(self, columns: Columns, values: Tensor, z: Tensor) -> Tensor:
         """How much every row counts; the first is the one explained."""
@@ -193,13 +193,17 @@ class TabularLIME:
         width = 0.75 * sqrt(z.shape[1]) if self.width is None else self.width
         return torch.exp(-far.square() / width**2).sqrt()
 
-    def _told(self, q: Query, around: _Around, fits: list[tuple[Fit, Tensor]]) -> Attribution:
-        each = [fit for fit, _ in fits]
-        checks = [fidelity([fit.r2 for fit in each]), *reached([Worth.of(fit) for fit in each], self._until())]
+    def _told(self, q: Query, around: _Around, fits: list[tuple[Fit, Tensor, Tensor]]) -> Attribution:
+        each = [fit for fit, *_ in fits]
+        checks = [
+            fidelity([fit.r2 for fit in each]),
+            held_out([unseen for *_, unseen in fits]),
+            *reached([Worth.of(fit) for fit in each], self._until()),
+        ]
         bins = torch.stack([around.columns.borders(row) for row in around.points.x]).to(q.x)
         extras = {
             "intercept": torch.stack([fit.intercept for fit in each], 1).to(q.x),
-            "prediction": torch.stack([there for _, there in fits], 1).to(q.x),
+            "prediction": torch.stack([there for _, there, _ in fits], 1).to(q.x),
             **({"bins": bins.expand(len(each[0].coef), *bins.shape)} if self.bins else {}),
         }
         return attribution(

@@ -116,26 +116,38 @@ def _errors(one: Worth) -> Tensor:
 
 
 def reached(worths: Sequence[Worth], until: Until) -> list[RowCheck]:
-    """Whether what was asked for was reached."""
-    checks: list[RowCheck] = []
-    if until.tolerance is not None:
-        value = noise(worths)
-        says = "largest standard error, relative to the largest value; more samples lower it"
-        checks.append(_check("precision", value, value <= until.tolerance, until.tolerance, says))
-    if until.top is not None:
-        value = torch.stack([separation(one, until.top) for one in worths], 1)
-        says = (
-            f"by how much the {until.top} largest values are above all others, less 1.96 standard errors, relative to "
-            "the largest; below zero it is not known which are the largest"
-        )
-        checks.append(_check("top", value, value >= 0, 0.0, says))
-    stopped = any(bool(check.passed.all()) for check in checks)  # of two rules either will do: the other is no warning
-    moot = [stopped and not bool(check.passed.all()) for check in checks]
-    return [
-        replace(check, passed=torch.ones_like(check.passed), judged=False) if known else check
-        for check, known in zip(checks, moot, strict=True)
-    ]
+    """Whether what was asked for was reached. Of two rules the first that is met ends it: the other is no verdict."""
+    small = None if until.tolerance is None else precision(worths, until.tolerance)
+    known = None if until.top is None else strongest(worths, until.top)
+    checks = [check for check in (small, known) if check is not None]
+    met = any(bool(check.passed.all()) for check in checks)
+    return [_moot(check) if met and not bool(check.passed.all()) else check for check in checks]
 
 
-def _check(name: str, value: Tensor, passed: Tensor, limit: float, says: str) -> RowCheck:
-    return RowCheck(name=name, value=value, passed=passed, limit=limit, says=says)
+def _moot(check: RowCheck) -> RowCheck:
+    return replace(check, passed=torch.ones_like(check.passed), judged=False)
+
+
+def precision(worths: Sequence[Worth], tolerance: float) -> RowCheck:
+    """Whether the error asked for was reached."""
+    value = noise(worths)
+    return RowCheck(
+        name="precision",
+        value=value,
+        passed=value <= tolerance,
+        limit=tolerance,
+        says="largest standard error, relative to the largest value; more samples lower it",
+    )
+
+
+def strongest(worths: Sequence[Worth], top: int) -> RowCheck:
+    """Whether it is known who counts most."""
+    value = torch.stack([separation(one, top) for one in worths], 1)
+    return RowCheck(
+        name="top",
+        value=value,
+        passed=value >= 0,
+        limit=0.0,
+        says=f"by how much the {top} largest values are above all others, less 1.96 standard errors, relative to the "
+        "largest; below zero it is not known which are the largest",
+    )

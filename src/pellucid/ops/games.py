@@ -186,3 +186,29 @@ def fidelity(r2: Sequence[Tensor], limit: float = 0.5) -> RowCheck:
         limit=limit,
         says="share of the scores' variance that the local linear model explains; where it is low, the weights mislead",
     )
+
+
+def held_out(r2: Sequence[Tensor], limit: float = 0.5) -> RowCheck:
+    """R² of the coalitions of every picture that its linear model was not fitted to, [target] each."""
+    value = torch.stack(list(r2), 1)
+    return RowCheck(
+        name="held_out",
+        value=value,
+        passed=value >= limit,
+        limit=limit,
+        says="the same share where each score is predicted by a model fitted without it; far below r2 there were too "
+        "few samples, and where it is low the values do not say what the model does",
+    )
+
+
+def additivity(r2: Sequence[Tensor]) -> RowCheck:
+    """The same of values that need not predict: Shapley values are what they are in a game that does not add up."""
+    value = torch.stack(list(r2), 1)
+    return RowCheck(
+        name="held_out",
+        value=value,
+        passed=torch.ones_like(value, dtype=torch.bool),
+        says="share of the scores' variance that sums of the values explain, each score predicted without its "
+        "coalition; low or below zero where regions work together: the values are fair shares then, and no forecast",
+        judged=False,
+    )

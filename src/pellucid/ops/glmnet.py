@@ -19,13 +19,13 @@ def glmnet(x: Tensor, y: Tensor, weight: Tensor, strength: float, group: Tensor 
     strength             λ of `glmnet(alpha = 0, lambda = λ)`
     """
     x, y, w = x.double(), y.double(), weight.double() / weight.double().sum()
-    size, height = _deviation(x.mT, w), _deviation(y, w)
+    size, height = deviation(x.mT, w), deviation(y, w)
     each = [ridge(x / size, one[None], w, float(strength / s), group) for one, s in zip(y, height, strict=True)]
     fit = fits(each)
     return Fit(coef=fit.coef / size, intercept=fit.intercept, r2=fit.r2, std_error=fit.std_error / size)
 
 
-def _deviation(rows: Tensor, w: Tensor) -> Tensor:
+def deviation(rows: Tensor, w: Tensor) -> Tensor:
     """The weighted standard deviation of every row; 1 where nothing varies."""
     size = ((rows - (rows @ w)[:, None]).square() @ w).sqrt()
     return torch.where(size > 1e-12 * rows.abs().amax(1), size, 1.0)

@@ -59,8 +59,8 @@ def ridge(
     known     [rows]: where strata were drawn without replacement, the part that was drawn; it varies no more
     """
     x, y, w = x.double(), y.double(), weight.double()
-    xc, yc, x0, y0 = _centred(x, y, w, intercept)
-    inverse = _inverse(xc, w, strength)
+    xc, yc, x0, y0 = centred(x, y, w, intercept)
+    inverse = inverted(xc, w, strength)
     coef = yc @ (w[:, None] * xc) @ inverse
     left = yc - coef @ xc.mT
     sets = _sets(group)
@@ -79,14 +79,15 @@ def ridge(
     return Fit(coef=coef, intercept=y0 - coef @ x0, r2=explained(y, left, w), std_error=error)
 
 
-def _centred(x: Tensor, y: Tensor, w: Tensor, intercept: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def centred(x: Tensor, y: Tensor, w: Tensor, intercept: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """x and y without their weighted means, and the means; without an intercept as they are, and zeros."""
     x0 = w @ x / w.sum() if intercept else torch.zeros_like(x[0])
     y0 = y @ w / w.sum() if intercept else torch.zeros_like(y[:, 0])
     return x - x0, y - y0[:, None], x0, y0
 
 
-def _inverse(x: Tensor, w: Tensor, strength: float) -> Tensor:
+def inverted(x: Tensor, w: Tensor, strength: float) -> Tensor:
+    """(Xᵀ W X + strength)⁻¹; where the rows do not determine it, the inverse on what they do."""
     gram = x.mT @ (w[:, None] * x)
     return torch.linalg.pinv(gram + strength * torch.eye(len(gram), dtype=gram.dtype), hermitian=True)
 
@@ -158,8 +159,8 @@ def _refitted(x: Tensor, y: Tensor, w: Tensor, strength: float, intercept: bool,
     for one in sets:
         kept = torch.ones(len(w), dtype=torch.bool)
         kept[one[one >= 0]] = False
-        xc, yc, _, _ = _centred(x[kept], y[:, kept], w[kept], intercept)
-        found.append(yc @ (w[kept, None] * xc) @ _inverse(xc, w[kept], strength))
+        xc, yc, _, _ = centred(x[kept], y[:, kept], w[kept], intercept)
+        found.append(yc @ (w[kept, None] * xc) @ inverted(xc, w[kept], strength))
     return vary.spread(torch.stack(found))
 
 

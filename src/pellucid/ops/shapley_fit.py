@@ -9,7 +9,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from pellucid.ops.designs import Design
 from pellucid.ops.games import Played
+from pellucid.ops.press import foretold, once, unseen
 from pellucid.ops.ridge import Fit, explained, ridge
 
 
@@ -40,16 +42,38 @@ def shapley_fit(played: Played, terms: Callable[[Tensor], Tensor] = single) -> F
     of the scores of coalitions between none and all.
     """
     design, v = played.design.after(2), played.scores
+    part, f, x, rest, pinned = _system(design, played, terms)
+    y = torch.nn.functional.pad(rest, (1, 0))
+    fit = ridge(x, y, pinned.weight, group=pinned.group, intercept=False, stratum=pinned.stratum, known=pinned.known)
+    left = rest - fit.coef @ f.mT
+    return replace(fit, coef=fit.coef + part, intercept=v[:, 0], r2=_r2(v[:, 2:], left, design.weight))
+
+
+def shapley_held_out(played: Played, terms: Callable[[Tensor], Tensor] = single) -> Tensor:
+    """R² of the scores between none and all, each predicted by the fit without its coalition, [target]."""
+    if len(played.design.shown) < 4:
+        return torch.ones(len(played.scores), dtype=torch.float64)
+    design, v = once(played.design.after(2), played.scores[:, 2:])
+    both = Played(played.design, torch.cat([played.scores[:, :2], v], 1))
+    _, _, x, rest, pinned = _system(design, both, terms)
+    wrong = unseen(x, torch.nn.functional.pad(rest, (1, 0)), pinned.weight, intercept=False)[:, 1:]
+    return foretold(v, wrong, design.weight)
+
+
+def _system(
+    design: Design, played: Played, terms: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Design]:
+    """What is the same for all terms; the terms of coalitions; those of ψ, and what they are to explain; the weights.
+
+    design: of the coalitions between none and all. The first row of ψ's says a·ψ = 0, of which the others say nothing.
+    """
+    v = played.scores
     every, f = terms(played.design.shown[1:2].double())[0], terms(design.shown.double())
     a, whole = every / every.norm(), (v[:, 1] - v[:, 0])[:, None]
     part = whole * a / every.norm()
     rest = v[:, 2:] - v[:, :1] - part @ f.mT
-    # a row that says a·ψ = 0, of which the others say nothing
     pinned = design.beside(shown=True, weight=float(design.weight.sum()) or 1.0)
-    x, y = torch.cat([a[None], f - (f @ a)[:, None] * a]), torch.nn.functional.pad(rest, (1, 0))
-    fit = ridge(x, y, pinned.weight, group=pinned.group, intercept=False, stratum=pinned.stratum, known=pinned.known)
-    left = rest - fit.coef @ f.mT
-    return replace(fit, coef=fit.coef + part, intercept=v[:, 0], r2=_r2(v[:, 2:], left, design.weight))
+    return part, f, torch.cat([a[None], f - (f @ a)[:, None] * a]), rest, pinned
 
 
 def _r2(v: Tensor, left: Tensor, weight: Tensor) -> Tensor:
