@@ -14,15 +14,26 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, ModuleType
+from typing import Any
 
-from pellucid import images
+import numpy as np
+import torch
+
+from pellucid import Preprocess, Table, images
+from pellucid.cli import inputs as cli_inputs
+from pellucid.cli import masks as cli_masks
+from pellucid.cli import rows as cli_rows
+from pellucid.core import explanation as core_explanation
 from pellucid.core import measurements as core_measurements
 from pellucid.core import store
 from pellucid.core.errors import PellucidError
 from pellucid.core.measurements import Measurements
-from pellucid.images import decode
+from pellucid.images import decode, modes, samples
+from pellucid.preprocess import table as core_table
+from pellucid.regions import given as regions_given
 
 CRASHES = Path(__file__).parents[1] / "tests" / "data" / "crashes"
 WORK = Path(tempfile.mkdtemp())
@@ -53,7 +64,62 @@ def pictures(data: bytes) -> None:
     images.read(data, limit=1_000_000)
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {f.__name__: f for f in (explanations, index, measurements, pictures)}
+def masks(data: bytes) -> None:
+    """A picture that says where the object is, by its name on the command line."""
+    folder = WORK / "masks"
+    folder.mkdir(exist_ok=True)
+    (folder / "one.png").write_bytes(data)
+    cli_masks.masks_of(str(folder), {"one.jpg": None}, Preprocess(resize=8, crop=8))
+
+
+def labels(data: bytes) -> None:
+    """A label map: the first byte says of which numbers, the second how wide."""
+    kinds = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16", "float32", "bool")
+    kind, wide = np.dtype(kinds[data[0] % len(kinds)] if data else "int8"), (data[1] if len(data) > 1 else 1) % 9
+    numbers = np.frombuffer(data[2 : 2 + max(0, len(data) - 2) // kind.itemsize * kind.itemsize], kind).copy()
+    shaped = numbers[: len(numbers) // wide * wide].reshape(-1, wide) if wide else numbers
+    found = regions_given.Labels(labels=shaped)(torch.zeros(1, 3, *(shaped.shape if shaped.ndim == 2 else (1, 1))))
+    if found.numel() and found.unique().tolist() != list(range(int(found.max()) + 1)):
+        raise RuntimeError("regions that are not numbered 0 … n − 1")
+
+
+@cache
+def _table() -> Table:
+    """Columns of every type, with gaps."""
+    import pandas as pd
+
+    frame = pd.DataFrame({"a": [0.5, None, 2.0], "n": [1, 2, 3], "c": ["x", "y", None], "b": [True, False, True]})
+    return Table.of(frame.assign(d=pd.to_datetime(["2026-01-01", "2026-01-02", None])))
+
+
+def rows(data: bytes) -> None:
+    """Comma-separated values, up to the numbers that a model is given."""
+    file = WORK / "one.csv"
+    file.write_bytes(data)
+    _table().rows_of(cli_rows.rows_of([str(file)], _table(), "a model"))
+
+
+def texts(data: bytes) -> None:
+    """A file that is one text."""
+    file = WORK / "one.txt"
+    file.write_bytes(data)
+    cli_inputs.contents(file)
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    f.__name__: f for f in (explanations, index, measurements, pictures, masks, labels, rows, texts)
+}
+MODULES: dict[str, tuple[ModuleType, ...]] = {
+    "explanations": (store, core_explanation),
+    "index": (store, core_explanation),
+    "measurements": (core_measurements,),
+    "pictures": (decode, modes, samples),
+    "masks": (cli_masks, decode, modes),
+    "labels": (regions_given,),
+    "rows": (cli_rows, core_table),
+    "texts": (cli_inputs,),
+}
+"""Whose branches guide the search."""
 
 
 def tried(target: str, data: bytes) -> None:
@@ -91,6 +157,14 @@ def broken(data: bytes, draw: random.Random) -> bytes:
     return bytes(out)
 
 
+def _functions(module: ModuleType) -> list[FunctionType]:
+    """Those written in a module, methods of its classes among them."""
+    spaces: list[dict[str, Any]] = [dict(vars(module))]
+    spaces += [dict(vars(one)) for one in vars(module).values() if isinstance(one, type)]
+    every = [getattr(one, "__func__", one) for space in spaces for one in space.values()]
+    return [one for one in every if isinstance(one, FunctionType) and one.__module__ == module.__name__]
+
+
 def main(target: str, seconds: float) -> None:
     """Search for so long."""
     end = time.monotonic() + seconds
@@ -105,12 +179,12 @@ def main(target: str, seconds: float) -> None:
         return
     folder = CRASHES.parent / "seeds" / target
     found = Path(tempfile.mkdtemp())
-    for module in (store, decode) if target != "measurements" else (core_measurements,):
-        for function in vars(module).values():
-            if isinstance(function, FunctionType) and function.__module__ == module.__name__:
-                atheris.instrument_func(function)
+    for module in MODULES[target]:
+        for function in _functions(module):
+            atheris.instrument_func(function)
+    limits = [f"-max_total_time={int(seconds)}", "-max_len=20000", "-rss_limit_mb=3000"]
     atheris.Setup(
-        [sys.argv[0], str(found), str(folder), f"-max_total_time={int(seconds)}", "-max_len=20000"],
+        [sys.argv[0], str(found), str(folder), *limits],
         lambda data: tried(target, data),
     )
     atheris.Fuzz()

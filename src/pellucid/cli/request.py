@@ -140,6 +140,31 @@ def request_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return asking
 
 
+def judging_options(usual: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Model, inputs, methods and their parameters, for commands that judge methods of one model; usual: the default."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in (
+            click.option(
+                "--param", "settings", multiple=True, metavar="METHOD.PARAMETER=VALUE", help="As for `explain`."
+            ),
+            click.option(
+                "-m",
+                "--method",
+                "methods",
+                multiple=True,
+                metavar="NAME",
+                help=f"A method, a list a,b,c or a group; may be repeated. Default: {usual}.",
+            ),
+            click.option("-M", "--model", "named", metavar="MODEL", help=models.HELP),
+            click.argument("words", nargs=-1, metavar="[MODEL] [INPUT]..."),
+        ):
+            function = option(function)
+        return function
+
+    return decorate
+
+
 def one_model(words: tuple[str, ...], named: str | None) -> tuple[str, tuple[str, ...]]:
     """The model of a command about one, and the inputs: a leading word that looks like a model is one."""
     if words and looks_like_a_model(words[0]):

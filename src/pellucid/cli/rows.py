@@ -42,7 +42,16 @@ def _frame(word: str, table: Table, model: str) -> Any:
         raise InputError(f"{word} without {', '.join(missing[:5])}", f"the columns {', '.join(table.names)}")
     if not len(frame):
         raise InputError(f"{word} without rows", "at least one row")
-    return frame.select([_typed(frame[column.name], column) for column in table.columns])
+    return frame.select([_read(frame[column.name], column, word) for column in table.columns])
+
+
+def _read(series: Any, column: Column, word: str) -> Any:
+    """Raises InputError for values that are none of the column's type, whatever the frame's library raises."""
+    try:
+        return _typed(series, column)
+    except Exception as error:
+        why = f"column {column.name} of {word} is no {column.type}: {str(error).partition(chr(10))[0][:160]}"
+        raise InputError(why, "values of one form") from error
 
 
 def _typed(series: Any, column: Column) -> Any:

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pellucid.cli import model as models
 from pellucid.cli import text
 from pellucid.cli.app import FAILED, PARTLY, Verb
 from pellucid.cli.files import free
 from pellucid.cli.inputs import given, refuse_missing
 from pellucid.cli.job import chosen
 from pellucid.cli.model import load_model
-from pellucid.cli.request import Setting, one_model
+from pellucid.cli.request import Setting, judging_options, one_model
 from pellucid.cli.talk import Talk, finite, progress, talk_options
 
 if TYPE_CHECKING:
@@ -38,16 +37,7 @@ MARKS = {
 
 @click.command("sanity", cls=Verb, examples=EXAMPLES)
 @talk_options
-@click.argument("words", nargs=-1, metavar="[MODEL] [INPUT]...")
-@click.option("-M", "--model", "named", metavar="MODEL", help=models.HELP)
-@click.option(
-    "-m",
-    "--method",
-    "methods",
-    multiple=True,
-    metavar="NAME",
-    help="A method, a list a,b,c or a group; may be repeated. Default: those of `explain`.",
-)
+@judging_options("those of `explain`")
 @click.option(
     "--test",
     "tests",
@@ -59,7 +49,6 @@ MARKS = {
 @click.option("--steps", type=click.IntRange(1), default=5, show_default=True, help="Of the cascade of layers.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the weights that are redrawn.")
 @click.option("-t", "--target", metavar="CLASS", help="Class name or number. Default: the top class of each input.")
-@click.option("--param", "settings", multiple=True, metavar="METHOD.PARAMETER=VALUE", help="As for `explain`.")
 @click.option("--strict", is_flag=True, help="Exit with 1 when a method fails a test.")
 @click.option(
     "-o",

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pellucid.cli import model as models
 from pellucid.cli import text
 from pellucid.cli.app import PARTLY, Verb
 from pellucid.cli.files import free
 from pellucid.cli.inputs import given, refuse_missing
 from pellucid.cli.job import chosen
 from pellucid.cli.model import load_model
-from pellucid.cli.request import Setting, one_model
+from pellucid.cli.request import Setting, judging_options, one_model
 from pellucid.cli.talk import Talk, progress, talk_options
 
 if TYPE_CHECKING:
@@ -32,16 +31,7 @@ ENDINGS = (".html", ".json", ".png", ".svg")
 
 @click.command("scorecard", cls=Verb, examples=EXAMPLES)
 @talk_options
-@click.argument("words", nargs=-1, metavar="[MODEL] [INPUT]...")
-@click.option("-M", "--model", "named", metavar="MODEL", help=models.HELP)
-@click.option(
-    "-m",
-    "--method",
-    "methods",
-    multiple=True,
-    metavar="NAME",
-    help="A method, a list a,b,c or a group; may be repeated. Default: ten of all families that cost little.",
-)
+@judging_options("ten of all families that cost little")
 @click.option(
     "--metric",
     "metrics",
@@ -59,7 +49,6 @@ ENDINGS = (".html", ".json", ".png", ".svg")
     show_default=True,
     help="Photos on which methods are asked again, for sanity and robustness.",
 )
-@click.option("--param", "settings", multiple=True, metavar="METHOD.PARAMETER=VALUE", help="As for `explain`.")
 @click.option(
     "-o",
     "--output-dir",

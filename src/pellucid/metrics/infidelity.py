@@ -15,7 +15,7 @@ from pellucid.core.explanation import CHANNEL, Kind
 from pellucid.core.fold import Stack
 from pellucid.core.method import at_least, param
 from pellucid.core.metric import Map, Reading, metric, reading
-from pellucid.core.points import Around, Points, generator
+from pellucid.core.points import Around, Masked, Points, generator
 from pellucid.ops.places import amounts, filled, partition, shape, spread
 from pellucid.ops.removal import numbers
 from pellucid.ops.subsets import Subsets
@@ -96,8 +96,9 @@ class Infidelity:
             )
         if q.x.ndim != 4:
             raise InputError(f"squares of rows of shape {tuple(q.x.shape[1:])}", "pictures, or perturb='gaussian'")
-        squares = Squares.of(q, self.window, fill, self.samples, self.seed)
-        return q.score(squares, Stack()), _taken(e, q, fill).flatten(1) @ squares.hidden.flatten(1).double().T, ()
+        hidden = squares(q, self.window, self.samples, self.seed)
+        points = Masked(q.x, hidden, torch.arange(hidden.shape[1]).view(shape(q.x)), fill)
+        return q.score(points, Stack()), _taken(e, q, fill).flatten(1) @ hidden.double().T, ()
 
 
 def _taken(e: Map, q: Query, fill: Tensor) -> Tensor:
@@ -108,39 +109,18 @@ def _taken(e: Map, q: Query, fill: Tensor) -> Tensor:
     return taken.sum(1) if q.x.ndim == 4 else taken.sum(-1) if q.x.ndim == 3 else taken
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Squares(Points):
-    """Copies of x with one square hidden.  hidden: bool [samples, height, width]; fill: [batch or 1, ...]"""
-
-    x: Tensor
-    hidden: Tensor
-    fill: Tensor
-
-    @staticmethod
-    def of(q: Query, window: Any, fill: Tensor, samples: int, seed: int) -> Squares:
-        """Squares that lie anywhere in the picture, every place of the corner being equally likely."""
-        height, width = shape(q.x)
-        side = max(1, min(height, width) // 4) if window is None else window
-        if not isinstance(side, int) or isinstance(side, bool) or not 1 <= side <= min(height, width):
-            raise ParameterError(f"infidelity.window = {window!r}", f"a whole number from 1 to {min(height, width)}")
-        corner = torch.rand(samples, 2, generator=generator(seed, "metric squares", samples), dtype=torch.float64)
-        top, left = (corner * torch.tensor([height - side + 1, width - side + 1])).long().unbind(1)
-        down, across = torch.arange(height)[:, None], torch.arange(width)
-        rows = (down >= top[:, None, None]) & (down < top[:, None, None] + side)
-        columns = (across >= left[:, None, None]) & (across < left[:, None, None] + side)
-        return Squares(q.x, rows & columns, fill)
-
-    @property
-    def count(self) -> int:
-        return len(self.hidden)
-
-    @property
-    def like(self) -> Tensor:
-        return self.x
-
-    def rows(self, k0: int, k1: int, b0: int, b1: int) -> Tensor:
-        x, fill = self.x[b0:b1], self.fill if len(self.fill) == 1 else self.fill[b0:b1]
-        return torch.where(spread(self.hidden[k0:k1, None].to(x.device), x), fill, x).flatten(0, 1)
+def squares(q: Query, window: Any, samples: int, seed: int) -> Tensor:
+    """Squares anywhere in the picture, every place of the corner being equally likely: bool [samples, places]."""
+    height, width = shape(q.x)
+    side = max(1, min(height, width) // 4) if window is None else window
+    if not isinstance(side, int) or isinstance(side, bool) or not 1 <= side <= min(height, width):
+        raise ParameterError(f"infidelity.window = {window!r}", f"a whole number from 1 to {min(height, width)}")
+    corner = torch.rand(samples, 2, generator=generator(seed, "metric squares", samples), dtype=torch.float64)
+    top, left = (corner * torch.tensor([height - side + 1, width - side + 1])).long().unbind(1)
+    down, across = torch.arange(height)[:, None], torch.arange(width)
+    rows = (down >= top[:, None, None]) & (down < top[:, None, None] + side)
+    columns = (across >= left[:, None, None]) & (across < left[:, None, None] + side)
+    return (rows & columns).flatten(1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

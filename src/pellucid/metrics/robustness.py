@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,20 +38,14 @@ class Moved:
     without: dict[str, Tensor]
 
 
-class Nearby(Protocol):
-    """The parameters that say where explanations are asked for again."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nearby:
+    """Where explanations are asked for again: parameters that all metrics of robustness have."""
 
-    @property
-    def samples(self) -> int: ...
-
-    @property
-    def radius(self) -> float: ...
-
-    @property
-    def radius_of(self) -> str: ...
-
-    @property
-    def seed(self) -> int: ...
+    samples: int = at_least(2, default=32)
+    radius: float = at_least(0.0, default=0.02, above=True)
+    radius_of: str = one_of("range", "units", default="range")
+    seed: int = param(default=0)
 
 
 async def moved(q: Query, e: Map, m: Nearby) -> Moved:
@@ -100,18 +94,13 @@ def _steps(q: Query, near: Near) -> tuple[Tensor, Tensor]:
     wants=("method",),
     output="explained",
 )
-class MaxSensitivity:
+class MaxSensitivity(Nearby):
     """max_k ‖φ(x + e_k) − φ(x)‖ / ‖φ(x)‖,  e_k uniform in a box of radius r    [Yeh et al. 2019]
 
     The largest of the draws, which is below the true maximum. All metrics of robustness share their explanations.
 
     radius   r, as a fraction of the photo's range
     """
-
-    samples: int = at_least(2, default=32)
-    radius: float = at_least(0.0, default=0.02, above=True)
-    radius_of: str = one_of("range", "units", default="range")
-    seed: int = param(default=0)
 
     async def measure(self, q: Query, e: Map) -> Reading:
         m = await moved(q, e, self)
@@ -127,16 +116,11 @@ class MaxSensitivity:
     wants=("method",),
     output="explained",
 )
-class AvgSensitivity:
+class AvgSensitivity(Nearby):
     """mean_k ‖φ(x + e_k) − φ(x)‖ / ‖φ(x)‖,  e_k uniform in a box of radius r    [after Yeh et al. 2019]
 
     radius   r, as a fraction of the photo's range
     """
-
-    samples: int = at_least(2, default=32)
-    radius: float = at_least(0.0, default=0.02, above=True)
-    radius_of: str = one_of("range", "units", default="range")
-    seed: int = param(default=0)
 
     async def measure(self, q: Query, e: Map) -> Reading:
         m = await moved(q, e, self)
@@ -153,7 +137,7 @@ class AvgSensitivity:
     wants=("method",),
     output="explained",
 )
-class LocalLipschitz:
+class LocalLipschitz(Nearby):
     """max_k (‖φ(x_k) − φ(x)‖ / ‖φ(x)‖) / ‖x_k − x‖    [after Alvarez-Melis & Jaakkola 2018]
 
     Relative to ‖φ(x)‖, so that methods compare; ‖x_k − x‖ is the root mean square in pixel units. extras: raw, with
@@ -161,11 +145,6 @@ class LocalLipschitz:
 
     radius   how far x_k is at most, as a fraction of the photo's range
     """
-
-    samples: int = at_least(2, default=32)
-    radius: float = at_least(0.0, default=0.02, above=True)
-    radius_of: str = one_of("range", "units", default="range")
-    seed: int = param(default=0)
 
     async def measure(self, q: Query, e: Map) -> Reading:
         m = await moved(q, e, self)
@@ -181,17 +160,12 @@ class LocalLipschitz:
     wants=("method",),
     output="explained",
 )
-class RelativeInputStability:
+class RelativeInputStability(Nearby):
     """max_k ‖(φ(x) − φ(x_k)) / φ(x)‖ / max(‖(x − x_k) / x‖, ε)    [Agarwal et al. 2022]
 
     Value by value, root mean squares, x in pixel units, over the draws that keep the predicted class; values below
     10⁻⁶ of the largest change by no percentage and are left out. extras: kept, the share of the draws that count.
     """
-
-    samples: int = at_least(2, default=32)
-    radius: float = at_least(0.0, default=0.02, above=True)
-    radius_of: str = one_of("range", "units", default="range")
-    seed: int = param(default=0)
 
     async def measure(self, q: Query, e: Map) -> Reading:
         m = await moved(q, e, self)
@@ -206,16 +180,11 @@ class RelativeInputStability:
     wants=("method",),
     output="explained",
 )
-class RelativeOutputStability:
+class RelativeOutputStability(Nearby):
     """max_k ‖(φ(x) − φ(x_k)) / φ(x)‖ / ‖f(x) − f(x_k)‖    [Agarwal et al. 2022]
 
     As RelativeInputStability, relative to the change of the raw outputs f; draws that change none are left out.
     """
-
-    samples: int = at_least(2, default=32)
-    radius: float = at_least(0.0, default=0.02, above=True)
-    radius_of: str = one_of("range", "units", default="range")
-    seed: int = param(default=0)
 
     async def measure(self, q: Query, e: Map) -> Reading:
         m = await moved(q, e, self)

@@ -341,15 +341,24 @@ def _codes(column: Column, series: nw.Series[Any]) -> np.ndarray[Any, Any]:
             )
         return np.array([MISSING if v is None else number[v] for v in listed], dtype=np.float64)
     if column.type == "date":
-        if series.dtype == nw.String:
-            series = series.str.to_datetime()
-        micro = (
-            series.cast(nw.Datetime("us")).dt.timestamp("us") if series.dtype == nw.Date else series.dt.timestamp("us")
-        )
-        return _floats(micro)
+        return _dates(column, series)
     if not series.dtype.is_numeric() and series.dtype != nw.Boolean:
         raise InputError(f"column {column.name!r} of type {series.dtype}", "numbers")
     return _floats(series)
+
+
+def _dates(column: Column, series: nw.Series[Any]) -> np.ndarray[Any, Any]:
+    """Microseconds since 1970. Raises InputError for what is no date, whatever the frame's library raises."""
+    import narwhals as nw
+
+    if series.null_count() == len(series):  # of no type that could be told
+        return np.full(len(series), np.nan)
+    try:
+        times = series.str.to_datetime() if series.dtype == nw.String else series
+        times = times.cast(nw.Datetime("us")) if times.dtype == nw.Date else times
+        return _floats(times.dt.timestamp("us"))
+    except Exception as error:
+        raise InputError(f"column {column.name!r} of type {series.dtype}", "dates of one form") from error
 
 
 def _floats(series: nw.Series[Any]) -> np.ndarray[Any, Any]:

@@ -25,7 +25,6 @@ PLACED = {
         "Masked",
         "Same",
         "Span",
-        "Squares",
     ),
     *("Answer", "Ask", "Block", "Edit", "Explained", "Group", "Lane", "Rows", "Share", "Single", "Taker", "Task"),
     *("Variant", "Where", "together", "Result", "Outcome", "Measuring", "Moved", "Other", "Failed", "Word"),

@@ -17,8 +17,9 @@ from torch import Tensor
 from pellucid import api
 from pellucid.core.errors import ParameterError
 from pellucid.core.explanation import Kind
+from pellucid.core.points import Masked
 from pellucid.metrics import ROAD, CompletenessGap, FidelityCorrelation, Infidelity, SensitivityN
-from pellucid.metrics.infidelity import Squares
+from pellucid.metrics.infidelity import squares
 from pellucid.ops.correlation import jackknifed, pearson, ranks, spearman
 from pellucid.ops.imputation import imputed
 from pellucid.ops.removal import Order
@@ -175,9 +176,9 @@ def test_squares_lie_anywhere_in_the_picture_and_nowhere_else(window: int | None
     """6 × 9: every square is whole, and every corner that leaves it whole comes up about equally often."""
     x = random(2, 3, 6, 9)
     many = 3000
-    squares = Squares.of(SimpleNamespace(x=x), window, x[:1], many, seed=3)  # pyright: ignore[reportArgumentType]
+    found = squares(SimpleNamespace(x=x), window, many, seed=3)  # pyright: ignore[reportArgumentType]
     corners = Counter[tuple[int, int]]()
-    for hidden in squares.hidden:
+    for hidden in found.view(many, 6, 9):
         down, across = hidden.nonzero().unbind(1)
         top, left = int(down.min()), int(across.min())
         square = torch.zeros(6, 9, dtype=torch.bool)
@@ -190,18 +191,20 @@ def test_squares_lie_anywhere_in_the_picture_and_nowhere_else(window: int | None
     assert all(abs(n - expected) < 5 * expected**0.5 for n in corners.values())
     for wrong in (0, 7, 2.0, True):
         with pytest.raises(ParameterError, match="window"):
-            Squares.of(SimpleNamespace(x=x), wrong, x[:1], 4, seed=0)  # pyright: ignore[reportArgumentType]
+            squares(SimpleNamespace(x=x), wrong, 4, seed=0)  # pyright: ignore[reportArgumentType]
 
 
-def test_squares_show_each_row_its_own_fill() -> None:
+def test_hidden_places_show_each_row_its_own_fill() -> None:
     x = random(2, 3, 6, 6)
+    hidden = squares(SimpleNamespace(x=x), 2, 5, seed=0)  # pyright: ignore[reportArgumentType]
     for fill in (random(2, 3, 6, 6, seed=1), random(1, 3, 6, 6, seed=2)):
-        squares = Squares.of(SimpleNamespace(x=x), 2, fill, 5, seed=0)  # pyright: ignore[reportArgumentType]
+        points = Masked(x, hidden, torch.arange(36).view(6, 6), fill)
         for b in range(2):
-            got = squares.rows(1, 4, b, b + 1)
+            got = points.rows(1, 4, b, b + 1)
             for k in range(3):
-                assert torch.equal(got[k], torch.where(squares.hidden[k + 1], fill[min(b, len(fill) - 1)], x[b]))
-        assert torch.equal(squares.rows(0, 5, 0, 2).view(5, 2, 3, 6, 6)[1:4, 1], got)
+                there = hidden[k + 1].view(6, 6)
+                assert torch.equal(got[k], torch.where(there, fill[min(b, len(fill) - 1)], x[b]))
+        assert torch.equal(points.rows(0, 5, 0, 2).view(5, 2, 3, 6, 6)[1:4, 1], got)
 
 
 def test_more_samples_are_other_samples() -> None:
