@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from tests.peers import with_captum, with_games, with_grad_cam, with_zennit
+from tests.peers import with_captum, with_games, with_grad_cam, with_shap, with_torchcam, with_zennit
 from tests.peers.models import BUNDLED, CASES, TRANSFORMERS, Case, case, distance, plain, twin_case
 from tests.peers.with_captum import Compared
 from torch import Tensor
@@ -18,9 +18,10 @@ TOLERANCE = 1e-6
 PEERS: dict[str, dict[str, Compared]] = {
     "Captum": with_captum.COMPARED | with_games.CAPTUM,
     "pytorch-grad-cam": with_grad_cam.COMPARED,
+    "torchcam": with_torchcam.COMPARED,
     "zennit": with_zennit.COMPARED,
     "lime": with_games.LIME,
-    "shap": with_games.SHAP,
+    "shap": with_games.SHAP | with_shap.COMPARED,
 }
 GUIDED = ("Guided Backpropagation", "Deconvnet", "Guided Grad-CAM")
 LAYER_PATH = "Integrated Gradients at a layer"
@@ -167,6 +168,34 @@ KNOWN = (
         ALL,
         "Where activations are not rectified, the peer sets channels to −10⁷ instead of zero.",
         "test_a_channel_that_is_off_is_zero",
+    ),
+    Known(
+        "torchcam",
+        ("Grad-CAM++",),
+        with_torchcam.MODELS,
+        "torchcam divides a copy, and throws it away: its α is the squared gradient alone.",
+        "test_alpha_is_a_quotient",
+    ),
+    Known(
+        "torchcam",
+        ("Grad-CAM", "XGrad-CAM", "Finer-CAM, others weighted equally"),
+        ("densenet121",),
+        "torchcam keeps an alias of the activation, which the model's in-place ReLU then overwrites.",
+        "test_in_place_or_not_makes_no_difference",
+    ),
+    Known(
+        "torchcam",
+        ("Score-CAM",),
+        ("resnet18",),
+        "torchcam stretches activations to [0, 1] before it enlarges them: the masks it uses do not reach 1.",
+        "test_masks_reach_from_zero_to_one",
+    ),
+    Known(
+        "torchcam",
+        ("IS-CAM",),
+        ("resnet18",),
+        "torchcam adds up the fractions 1/N, 2/N …: its last picture is (N + 1)/2 times as bright as the first one.",
+        "test_integrated_pictures_do_not_outshine_the_picture",
     ),
     Known(
         "zennit",

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from tests.peers import measured, prepared, rows, sampled
+from tests.peers import beside, measured, prepared, rows, sampled
 from tests.peers.rows import KNOWN, TOLERANCE, Known, Row
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "agreement.md"
-PACKAGES = ("torch", "torchvision", "timm", "captum", "grad-cam", "zennit", "lime", "shap")
+PACKAGES = ("torch", "torchvision", "timm", "captum", "grad-cam", "torchcam", "zennit", "lime", "shap", "quantus")
 DIFFERENCES = "tests/peers"
 
 HEAD = """\
@@ -29,12 +30,13 @@ Pellucid explains all methods of a model in one call, without any preparation of
 arguments that make them compute the same thing: `abs=False` for Captum's Saliency, `relu_attributions=True` for its
 Grad-CAM, nearest-neighbour enlargement for Guided Grad-CAM (to whole multiples of the map, where all conventions are
 one), the same windows and the same colour for occlusion, the same nodes for paths, which start at zero. The maps of
-pytorch-grad-cam are those that it computes before it stretches them to [0, 1] and enlarges them, and it is given a
-`reshape_transform` for the transformers; Pellucid finds the grid of tokens by itself. zennit is given the models that
-its canonizers know, in which the ε of a batch norm has been moved into its variance. In games on regions, which are the
-cells of random points, Captum and lime are handed our coalitions, and we are handed those of shap with their weights;
-hidden regions show one colour, or their mean colour where lime is the peer. Captum fits in single precision, and is
-given double precision here.
+pytorch-grad-cam are those that it computes before it stretches them to [0, 1] and enlarges them, those of torchcam
+before it stretches them; both are given a `reshape_transform` for the transformers, while Pellucid finds the grid of
+tokens by itself. torchcam's LeGrad reads the class token here, as the model does, and not the mean of all tokens.
+zennit is given the models that its canonizers know, in which the ε of a batch norm has been moved into its variance. In
+games on regions, which are the cells of random points, Captum and lime are handed our coalitions, shap our orders and
+our tree, and we are handed the coalitions of its Kernel SHAP with their weights; hidden regions show one colour, or
+their mean colour where lime is the peer. Captum fits in single precision, and is given double precision here.
 
 **Models.** efficientnet_lite0 has its released weights and sees 96 × 96 pixels of the cat. The others have random
 weights from a local generator, with norms far from the identity, and see noise: vgg11 (48 pixels, a small head),
@@ -54,6 +56,20 @@ maps (`test_sign_and_scale_survive`).
 """
 
 
+FORMULAS = """\
+The game of a table is played before 12 backgrounds. `tree_shap` goes through the package shap, and is compared with its
+other way, over all coalitions. Formulas stand in `tests/peers/formulas.py`, written down from their papers: Xplique,
+which has RISE, Sobol and HSIC attribution, needs TensorFlow, which is not installed beside the others. Two of its
+choices are not ours: its Sobol indices are divided by the variance of one half of the samples, ours by that of both;
+the width of its HSIC kernel is the median of the scores, which moves with their zero, ours that of their differences.
+
+Without a peer on this page are anchors and extremal perturbations. Anchors are
+compared with the precision of all sets, enumerated (`tests/unit/ops/test_anchors.py`), and their bounds with the roots;
+extremal perturbations with models of which the best mask is known (`tests/unit/methods/test_extremal_perturbation.py`),
+and their slope with the one that autograd finds.
+"""
+
+
 def power(difference: float) -> str:
     """The next power of ten; what is below 1e-12 depends on the machine."""
     if difference < 1e-12:
@@ -64,7 +80,7 @@ def power(difference: float) -> str:
 def share(difference: float) -> str:
     """A difference that is there, with two digits."""
     percent = 100 * difference
-    return f"{percent:.0f} %" if percent >= 100 else f"{percent:.2g} %"
+    return f"{percent:.0f} %" if percent >= 99.5 else f"{percent:.2g} %"
 
 
 def line(*cells: str) -> str:
@@ -110,7 +126,7 @@ def page() -> str:
         parts.append("\n".join([f"## {peer}", "", *table, *(compared(r) for r in rows.every() if r.peer == peer), ""]))
     table = header("no.", "peer", "methods", "reason", f"test in `{DIFFERENCES}`")
     parts.append("\n".join(["## Differences", "", *table, *(reason(i, k) for i, k in enumerate(KNOWN, 1)), ""]))
-    parts += [AFTER, random_draws(), judged(), evaluations()]
+    parts += [AFTER, random_draws(), others(), judged(), evaluations()]
     return "\n".join(parts)
 
 
@@ -128,26 +144,51 @@ def sampled_key(one: sampled.Sampled) -> str:
     return line(one.title, "small tanh net", one.peer)
 
 
+def others() -> str:
+    """Tables, texts and formulas. Where a peer is not installed, what was written before stays."""
+    lines = [
+        "## Tables, texts and formulas",
+        "",
+        FORMULAS,
+        *header("method", "of", "peer", "difference", "tolerance", "verdict"),
+    ]
+    for one in beside.COMPARED:
+        lines += verdicts(beside_key(one), one.apart, beside.TOLERANCE) if one.there else before(beside_key(one))
+    return "\n".join([*lines, ""])
+
+
+def beside_key(one: beside.Beside) -> str:
+    return line(one.method, one.of, one.peer)
+
+
+def before(start: str) -> list[str]:
+    """The row as it stands on the page."""
+    page = PAGE.read_text(encoding="utf-8").splitlines() if PAGE.exists() else []
+    return [old for old in page if old.startswith(start)]
+
+
+def verdicts(start: str, apart: Callable[[], float], tolerance: float) -> list[str]:
+    """The row, measured."""
+    found = apart()
+    verdict = "agrees" if found <= tolerance else "**defect**"
+    return [f"{start} {power(found)} | {limit(tolerance)} | {verdict} |"]
+
+
 def judged() -> str:
     """Metrics of the same maps and masks. Where a peer is not installed, what was written before stays."""
     says = (
-        "With `compat=` the peer, on random maps and masks; colour means that every channel counts by itself. What is\n"
-        "not compared, because it is not sound there, is listed in `pellucid.metrics.compat` with the reason."
+        "With `compat=` the peer, on random maps and masks; colour means that every channel counts by itself. Captum\n"
+        "is handed the perturbations that are ours. What is not compared, because it is not sound there, is listed in\n"
+        "`pellucid.metrics.compat` with the reason. A difference is relative to the largest value of all maps."
     )
     lines = ["## Metrics", "", says, "", *header("metric", "maps", "peer", "difference", "tolerance", "verdict")]
-    before = PAGE.read_text(encoding="utf-8").splitlines() if PAGE.exists() else []
     for one in measured.COMPARED:
-        if one.there:
-            found = one.apart()
-            verdict = "agrees" if found <= measured.TOLERANCE else "**defect**"
-            lines.append(f"{judged_key(one)} {power(found)} | {limit(measured.TOLERANCE)} | {verdict} |")
-        else:
-            lines += [old for old in before if old.startswith(judged_key(one))]
+        lines += verdicts(judged_key(one), one.apart, measured.TOLERANCE) if one.there else before(judged_key(one))
     return "\n".join([*lines, ""])
 
 
 def judged_key(one: measured.Judged) -> str:
-    return line(one.metric, "in colour" if one.coloured else "grey", one.peer)
+    return line(one.metric, one.maps, one.peer)
 
 
 def evaluations() -> str:

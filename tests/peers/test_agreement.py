@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.peers import measured, prepared, sampled
+from tests.peers import beside, measured, prepared, sampled
 from tests.peers.rows import TOLERANCE, Row, every
 
 pytest.importorskip("captum")
@@ -11,6 +11,7 @@ pytest.importorskip("pytorch_grad_cam")
 pytest.importorskip("zennit")
 pytest.importorskip("lime")
 pytest.importorskip("shap")
+pytest.importorskip("torchcam")
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]
 
 
@@ -39,3 +40,10 @@ def test_metrics_agree_where_theirs_are_sound(one: measured.Judged):
     if not one.there:
         pytest.skip(f"{one.peer} is not installed")
     assert one.apart() <= measured.TOLERANCE
+
+
+@pytest.mark.parametrize("one", beside.COMPARED, ids=str)
+def test_tables_texts_and_formulas_agree(one: beside.Beside):
+    if not one.there:
+        pytest.skip(f"{one.needs} is not installed")
+    assert one.apart() <= beside.TOLERANCE

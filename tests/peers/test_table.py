@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from tests.peers import measured, prepared, rows, sampled, table
+from tests.peers import beside, measured, prepared, rows, sampled, table
 
 
 def listed() -> list[str]:
@@ -23,12 +23,13 @@ def test_the_page_lists_the_rows_that_are_tested():
     wanted = [table.key(row) for row in rows.every()]
     wanted += [table.prepared_key(row) for row in prepared.every()]
     wanted += [table.sampled_key(one) for one in sampled.COMPARED]
+    wanted += [table.beside_key(one) for one in beside.COMPARED]
     wanted += [table.judged_key(one) for one in measured.COMPARED]
     wanted += [table.reason(i, known) for i, known in enumerate(rows.KNOWN, 1)]
     lines = listed()
     for start in wanted:
         assert [one for one in lines if one.startswith(start)], start
-    assert len(lines) == len(wanted) + 2 * (len(rows.PEERS) + 4)  # two lines of head for every table
+    assert len(lines) == len(wanted) + 2 * (len(rows.PEERS) + 5)  # two lines of head for every table
 
 
 def test_the_page_knows_no_defect_and_no_difference_without_a_reason():
@@ -43,4 +44,5 @@ def test_numbers_are_shown_so_that_they_do_not_depend_on_the_machine():
     assert table.power(0.0) == table.power(3e-16) == "< 1e-12"
     assert table.power(1.5e-8) == "< 1e-7" and table.power(0.02) == "< 1e-1"
     assert table.share(0.287) == "29 %" and table.share(1.134) == "113 %" and table.share(5.2e-4) == "0.052 %"
+    assert table.share(0.9997) == "100 %" and table.share(0.994) == "99 %"
     assert table.limit(1e-6) == "1e-6"
