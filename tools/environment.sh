@@ -57,6 +57,8 @@ case "$purpose" in
     test)
         say "installing the package, its checks and the peers it is compared with (about 2 GB; some minutes)"
         install -e '.[dev]'
+        # Quantus wants the OpenCV that needs a display's libraries and overwrites the one of grad-cam; it does without.
+        install --no-deps quantus cachetools
         ensure_chromium
         ;;
     *) stop "demo or test, not $purpose" ;;
