@@ -16,7 +16,7 @@ from pellucid.plots.names import Name, name_marks, name_of, room_for
 from pellucid.plots.rows import STRIP, Asked, cases_of, rows_of
 from pellucid.views.cell import INK, QUIET, RED, SMALL
 from pellucid.views.figure import Box, Figure, Mark, Photo, Text, bottom
-from pellucid.views.letters import fit
+from pellucid.views.letters import fit, width
 from pellucid.views.words import number, plain
 
 AGAINST, NOTHING, FOR = (178, 34, 34), (247, 247, 247), (70, 130, 180)
@@ -25,7 +25,7 @@ MARGIN, PITCH, GAP, NARROWEST = 24, 32, 16, 150
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Table:
-    """The lines by feature: their names, and their weights by label and case; how many lines were left out."""
+    """The lines by feature: their names, and their weights by facet and case; how many lines were left out."""
 
     names: dict[Hashable, Name]
     weights: dict[Hashable, dict[tuple[str, str], float]]
@@ -35,7 +35,8 @@ class _Table:
 def plot_explanations(explanation: Asked, n_features: int = 20) -> Figure:
     """Which features count for which label in which case: blue for it, red against it, white where they have no weight.
 
-    explanation  of several cases, best with features in common; below each case stand probability and fit
+    explanation  of several cases, best with features in common; below each case stand probability and fit. Several
+                 methods have facets of their own
     n_features   lines, at most, those with the largest weights
     Raises InputError for what has no features, ParameterError for a number below 1.
     """
@@ -43,10 +44,13 @@ def plot_explanations(explanation: Asked, n_features: int = 20) -> Figure:
         raise ParameterError(f"n_features={n_features}", "1 or more")
     rows = rows_of(explanation)
     cases = cases_of(rows)
-    labels = list(dict.fromkeys(row.target.name[0] for row in rows))
-    table = _table(rows, n_features)
+    several = len({row.record.method for row in rows}) > 1
+    facets = [_facet(row, several) for row in rows]
+    labels = list(dict.fromkeys(facets))
+    table = _table(rows, facets, n_features)
     size = max((abs(w) for line in table.weights.values() for w in line.values()), default=0.0) or 1.0
-    wide = max(NARROWEST, min(460.0, 84.0 * len(cases)))
+    heads = max(width(f"Label: {plain(label)}", STRIP, "Medium") for label in labels)
+    wide = max(NARROWEST, min(460.0, 84.0 * len(cases)), min(300.0, heads))
     left = MARGIN + max(room_for(table.names.values()), 90.0)
     across = round(left + MARGIN + 10 + len(labels) * (wide + GAP) - GAP)
     top = MARGIN + 24.0
@@ -59,7 +63,7 @@ def plot_explanations(explanation: Asked, n_features: int = 20) -> Figure:
         text = fit(f"Label: {plain(label)}", wide, STRIP, "Medium")
         marks.append(Text(x=x, y=MARGIN + 13, text=text, size=STRIP, colour=INK, weight="Medium"))
         marks += _tiles(table, label, cases, size, x, top, wide)
-        known = {row.inputs.name[0]: row for row in rows if row.target.name[0] == label}
+        known = {row.inputs.name[0]: row for row, its in zip(rows, facets, strict=True) if its == label}
         for column, case in enumerate(cases):
             tile = wide / len(cases)
             marks += _foot(known.get(case), case, x + tile * (column + 0.5), end, tile)
@@ -70,15 +74,21 @@ def plot_explanations(explanation: Asked, n_features: int = 20) -> Figure:
     return Figure(width=across, height=round(bottom(marks)) + MARGIN, marks=tuple(marks), alt=alt)
 
 
-def _table(rows: Sequence[Explanation], most: int) -> _Table:
+def _facet(row: Explanation, several: bool) -> str:
+    """Which facet a row belongs to: that of its label, and where there are several methods, of its method."""
+    label = row.target.name[0]
+    return f"{label} ({row.title})" if several else label
+
+
+def _table(rows: Sequence[Explanation], facets: Sequence[str], most: int) -> _Table:
     names: dict[Hashable, Name] = {}
     weights: dict[Hashable, dict[tuple[str, str], float]] = {}
-    for row in rows:
+    for row, facet in zip(rows, facets, strict=True):
         alone = row.inputs.picture is not None  # the superpixels of a picture are its own
         for player in [p for p in players_of(row) if p.weight]:
             key = (row.inputs.name[0], player.says) if alone else player.says
             names[key] = names.get(key) or name_of(row, player)
-            weights.setdefault(key, {})[row.target.name[0], row.inputs.name[0]] = player.weight
+            weights.setdefault(key, {})[facet, row.inputs.name[0]] = player.weight
     order = sorted(weights, key=lambda key: -max(map(abs, weights[key].values())))
     kept = order[:most]
     return _Table(

@@ -126,6 +126,16 @@ def test_tiles_have_the_colours_of_their_weights() -> None:
     assert said(figure).count("0.9") == 3 and said(figure).count("0.30") == 3  # probability and fit of every case
 
 
+def test_methods_do_not_hide_each_other() -> None:
+    one = line([0.8, 0.0, 0.0], label="a")
+    other = line([-0.4, 0.0, 0.0], label="a")
+    other = replace(other, record=replace(other.record, method="other", title="Other"))
+    figure = plots.plot_explanations([one, other])
+    check_layout(figure)
+    assert {m.colour for m in tiles(figure)} == {"#ffffff", "#4682b4", "#d48c8c"}  # grounds, for, half as much against
+    assert [t for t in said(figure) if t.startswith("Label")] == ["Label: a (Planted)", "Label: a (Other)"]
+
+
 def test_weak_lines_are_left_out_and_said() -> None:
     figure = plots.plot_explanations([picture(WEIGHTS, name="a"), picture(WEIGHTS, name="b")], n_features=4)
     check_layout(figure)
