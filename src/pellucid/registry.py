@@ -287,7 +287,9 @@ def _built(cls: type[Any], params: Mapping[str, Any]) -> Any:
     missing = [n for n, f in known.items() if f.default is MISSING and n not in given]
     if missing:
         raise ParameterError(
-            f"{cls.about.name} without {', '.join(missing)}", "a value", f"{cls.__name__}({missing[0]}=...)"
+            f"{cls.about.name} without {', '.join(missing)}",
+            "a value",
+            f"{cls.__name__}({missing[0]}=...), on the command line --param {cls.about.name}.{missing[0]}=...",
         )
     return cls(**given)
 

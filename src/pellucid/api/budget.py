@@ -32,7 +32,12 @@ def tolerating(methods: Sequence[Method], tolerance: float | None) -> tuple[Meth
         return tuple(methods)
     able = [any(f.name == "tolerance" for f in fields(one)) for one in methods]  # pyright: ignore[reportArgumentType]
     if not any(able):
-        raise ParameterError(f"tolerance={tolerance}", "a method that has one, such as lime or integrated_gradients")
+        names = ", ".join(one.about.name for one in methods)
+        raise ParameterError(
+            f"tolerance={tolerance} with {names}",
+            "a method that has one, such as lime, kernel_shap or integrated_gradients",
+            "leave the tolerance out; what samples by a fixed number takes samples or steps as parameters",
+        )
     return tuple(
         registry.make(one, {"tolerance": tolerance}) if has else one for one, has in zip(methods, able, strict=True)
     )

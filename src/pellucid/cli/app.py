@@ -115,6 +115,17 @@ class Program(click.Group):
             raise click.UsageError(f"No command {args[0]!r}." + (f" Perhaps {near}?" if near else ""), ctx)
         return super().resolve_command(ctx, args)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            verb = next((word for word in args if word in COMMANDS), "")
+            found = self.get_command(ctx, verb) if verb else None
+            if found and any(error.option_name in p.opts for p in found.params):
+                said = f"{error.option_name} belongs behind the command: pellucid {verb} {error.option_name} ..."
+                raise click.UsageError(said, ctx) from error
+            raise
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)

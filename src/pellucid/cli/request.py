@@ -55,6 +55,12 @@ class Setting:
         return cls(method, parameter.replace("-", "_"), value.strip())
 
 
+class Fraction(click.FloatRange):
+    """A number in a range; what is none is called one."""
+
+    name = "number, such as 0.1"
+
+
 def _rows(_: click.Context, __: click.Parameter, given: str) -> Rows:
     if given != "auto" and not (given.isdigit() and int(given) >= 1):
         raise click.BadParameter(f"{given!r} is neither a whole number, 1 or more, nor auto.")
@@ -100,7 +106,7 @@ _OPTIONS = (
     click.option("--seed", type=click.IntRange(0), help="For every method that draws at random; default 0."),
     click.option(
         "--tolerance",
-        type=click.FloatRange(0.0, min_open=True),
+        type=Fraction(0.0, min_open=True),
         metavar="FRACTION",
         help="How large the remaining error may be: samples and steps are added until it is not larger.",
     ),

@@ -150,7 +150,8 @@ def _bytes_of(path: Path, limit: int) -> bytes:
         raise ImageError(f"The folder {str(path)!r} has no pictures.", f"files of the formats {NAMES}.", do)
     if kind:
         raise ImageError(f"{str(path)!r} is {kind}.", "one picture file.", "use read_many for a folder.")
-    near = nearest(path.name, _names_beside(path))
+    alike = [name for name in _names_beside(path) if nearest(path.stem, [Path(name).stem])]  # all end in .png
+    near = nearest(path.name, alike)
     raise ImageError(f"There is no file {str(path)!r}.", "", f"did you mean {near}?" if near else "check the path.")
 
 

@@ -50,7 +50,7 @@ def named(name: str, *, pretrained: bool = True) -> Named:
         raise InputError(
             f"There is no model {name!r}.",
             ", ".join(place.name for place in names()) + ".",
-            f"did you mean {near}?" if near else "",
+            f"did you mean {near}?" if near else "" if colon else f"say where it is from, such as timm:{name}",
         )
     return _SOURCES[source](rest, pretrained)
 
