@@ -144,7 +144,7 @@ def _problem(value: Any, f: Field[Any]) -> str:
         return "a whole number, 0 or more"
     if isinstance(f.default, bool) and not isinstance(value, bool):
         return "True or False"
-    if "low" not in meta or (value is None and f.default is None):
+    if "low" not in meta or (value is None and "None" in str(f.type)):
         return ""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return "a number"

@@ -11,7 +11,7 @@ from tests.unit.models import Convnet, net
 from torch import Tensor
 
 from pellucid.api import explain, wrap
-from pellucid.core.errors import InputError
+from pellucid.core.errors import InputError, ParameterError
 from pellucid.core.points import normal
 from pellucid.methods.cam_masked import ISCAM, SSCAM, ScoreCAM
 from pellucid.ops.shown import Shown, stretched
@@ -55,6 +55,13 @@ def test_is_cam_is_its_loop() -> None:
     zero = torch.zeros(3, 1, 1, dtype=torch.float64)
     wanted = slow(lambda m: [m * j / 4 for j in (1, 2, 3, 4)], inside("relu2"), zero)
     close(one(ISCAM(at="relu2", steps=4)).values, wanted)
+
+
+@pytest.mark.parametrize("cam", [ScoreCAM, SSCAM, ISCAM])
+def test_none_takes_all_channels(cam: Any) -> None:
+    torch.testing.assert_close(one(cam(at="relu2", channels=None)).values, one(cam(at="relu2", channels=6)).values)
+    with pytest.raises(ParameterError, match="channels"):
+        cam(channels="many")
 
 
 def test_without_noise_and_with_one_step_both_are_score_cam() -> None:
