@@ -166,7 +166,7 @@ def replaced(one: Mutant) -> int:
     pairs = [(a, b) for a, b in zip(codes(was), codes(new), strict=True) if a != b]
     found = 0
     for thing in gc.get_objects():
-        if isinstance(thing, FunctionType) and thing.__code__.co_filename == name:
+        if type(thing) is FunctionType and thing.__code__.co_filename == name:
             for a, b in pairs:
                 if thing.__code__ == a:
                     thing.__code__, found = b, found + 1

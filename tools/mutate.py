@@ -34,7 +34,6 @@ TESTS = (
     *("unit/core", "unit/engine", "unit/metrics", "unit/test_api.py", "unit/test_assertions.py", "unit/test_budget.py"),
     *("unit/test_chips.py", "unit/test_closed.py", "unit/test_difference.py", "unit/test_kinds.py"),
     *("unit/test_registry.py", "unit/test_sanity.py", "unit/test_scorecard.py", "conformance/test_inside.py"),
-    *("unit/methods/test_cam_ablation.py", "unit/adapters/torch/test_session.py"),
 )
 """Where tests are looked for; those that run a changed line are tried."""
 MEGABYTES = 2000
