@@ -158,19 +158,27 @@ def codes(code: CodeType) -> Iterator[CodeType]:
             yield from codes(const)
 
 
-def replaced(one: Mutant) -> int:
+def functions() -> dict[str, list[FunctionType]]:
+    """All functions that are loaded, by file."""
+    found: dict[str, list[FunctionType]] = {}
+    for thing in gc.get_objects():
+        if type(thing) is FunctionType and thing.__code__.co_filename.startswith(str(SOURCE)):
+            found.setdefault(thing.__code__.co_filename, []).append(thing)
+    return found
+
+
+def replaced(one: Mutant, among: dict[str, list[FunctionType]] | None = None) -> int:
     """Put the change into the functions that are already loaded; how many there were."""
     name = str(one.file)
     was = compile(ast.parse(one.file.read_text(encoding="utf-8")), name, "exec", dont_inherit=True)
     new = compile(changed(one), name, "exec", dont_inherit=True)
     pairs = [(a, b) for a, b in zip(codes(was), codes(new), strict=True) if a != b]
     found = 0
-    for thing in gc.get_objects():
-        if type(thing) is FunctionType and thing.__code__.co_filename == name:
-            for a, b in pairs:
-                if thing.__code__ == a:
-                    thing.__code__, found = b, found + 1
-                    break
+    for function in (functions() if among is None else among).get(name, ()):
+        for a, b in pairs:
+            if function.__code__ == a:
+                function.__code__, found = b, found + 1
+                break
     return found
 
 

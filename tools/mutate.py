@@ -11,8 +11,10 @@ takes too long or too much memory counts as noticed, and is told apart. One line
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
+import pkgutil
 import resource
 import signal
 import sys
@@ -28,7 +30,7 @@ from typing import Any
 import psutil
 import pytest
 from covering import QUIET, Covering, budget, calm, looks, outcome, silent
-from mutants import PACKAGES, ROOT, SOURCE, Instead, Mutant, mutants, replaced
+from mutants import PACKAGES, ROOT, SOURCE, Instead, Mutant, functions, mutants, replaced
 
 TESTS = (
     *("unit/core", "unit/engine", "unit/metrics", "unit/test_api.py", "unit/test_assertions.py", "unit/test_budget.py"),
@@ -133,15 +135,28 @@ def limit(trial: Trial, known: Covering) -> float:
     return 120 + 15 * sum(known.seconds[name] for name in trial.tests)
 
 
+def ready() -> None:
+    """Import what tests import when they need it, once for all forks; nothing of it is called."""
+    import pellucid
+
+    for part in ("api", "methods", "metrics", "propagation", "adapters.torch"):
+        package = import_module(f"{pellucid.__name__}.{part}")
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            import_module(module.name)
+
+
 def warm(trials: Sequence[Trial], known: Covering, note: Callable[[Trial, str, str, float], None]) -> None:
     """All trials whose change can be put into what is loaded; those that cannot are noted as such."""
 
     def act(items: dict[str, pytest.Item]) -> None:
+        ready()
+        loaded = functions()
+        gc.freeze()  # what is shared stays shared
         for trial in trials:
             here = [items[name] for name in trial.tests if name in items]
 
             def job(tell: Callable[[str], None], one: Mutant = trial.one, here: list[pytest.Item] = here) -> bool:
-                if not replaced(one):
+                if not replaced(one, loaded):
                     tell(NOT_LOADED)
                     return True
                 return tried(here, known.seconds, tell)
