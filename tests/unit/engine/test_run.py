@@ -35,6 +35,7 @@ from pellucid.methods.integrated_gradients import IntegratedGradients
 from pellucid.methods.occlusion import Occlusion
 from pellucid.methods.smooth_grad import SmoothGrad, VarGrad
 from pellucid.ops.reference import References
+from pellucid.propagation.deeplift import Multipliers
 
 X = pictures(3)
 NET: Any = net(Convnet())
@@ -477,3 +478,22 @@ def test_lines_of_a_plan_name_gradients_sites_and_what_runs_inside() -> None:
     inside = [line for line in lines if line.startswith("inside Gradient, ")]
     assert len(lines) == 2 and len(inside) == 1
     assert "of 12 rows: forward + backward: 12 rows (At × 1), 1 questions, 1 targets" in inside[0]
+
+
+def test_questions_against_the_same_references_share_a_chunk() -> None:
+    """DeepLIFT's multipliers of two sets of points, together as alone; and one after another, row by row."""
+    where = Where(rule=Multipliers("rescale", "gradient"), against=At(X * 0.5))
+
+    async def both(q: Query) -> Any:
+        return await together(q.grad(where=where), q.grad(At(q.x * 0.25), where=where))
+
+    lone = [asking(lambda q: q.grad(where=where)), asking(lambda q: q.grad(At(q.x * 0.25), where=where))]
+    for talk in lone:
+        answered(talk)
+    for rows in ("auto", 6, 2):
+        shared = Asking(both)
+        got = answered(shared, rows=rows)
+        for one, talk in zip(shared.got, lone, strict=True):
+            torch.testing.assert_close(one, talk.got)
+        many = [share.rows for share, _ in got.shared if share.lane.where == where]
+        assert many == [6]
