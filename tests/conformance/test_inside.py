@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pellucid.core.ask import Edit, Query, Where, together
 from pellucid.core.errors import SiteError
 from pellucid.core.fold import Stack
-from pellucid.core.points import Same
+from pellucid.core.points import Along, Same
 from pellucid.core.site import Site
 from pellucid.core.target import Pick
 from pellucid.testing import tiny
@@ -101,6 +101,18 @@ def test_an_edit_may_depend_on_the_clean_row():
             a = (net.first(x) * (k + 10 * torch.arange(3.0)).view(-1, 1, 1, 1)).relu()
             wanted = net.head(torch.cat([a, net.second(a) + a], 1).mean((2, 3)))[:, CLASS]
             torch.testing.assert_close(got[0, k], wanted, **EXACT)
+
+
+def test_an_edit_at_points_that_differ_before_it_runs_all_of_them():
+    net, x = Joined().eval(), rows(2, 3, 6, 6)
+    where, t = Where(edit=Edit(Site("second"), "half", lambda act, k, b: act / 2)), (0.25, 0.5, 1.0)
+    got, passes = ask(net, x, lambda q: q.score(Along(q.x * 0, q.x, t), Stack(), where))
+    with torch.no_grad():
+        for k, share in enumerate(t):
+            a = net.first(share * x).relu()
+            wanted = net.head(torch.cat([a, net.second(a) / 2 + a], 1).mean((2, 3)))[:, CLASS]
+            torch.testing.assert_close(got[0, k], wanted, **EXACT)
+    assert (passes.forward, passes.tails) == (2 + 6, 0)
 
 
 def test_an_earlier_activation_in_the_place_of_a_later_one():
