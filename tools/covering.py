@@ -185,41 +185,42 @@ class Covering:
         here = self.ran.get(file, {})
         return set[str]().union(*(here.get(line, ()) for line in lines))
 
-    def tests(self, one: Mutant, most: float) -> tuple[list[str], bool, bool]:
-        """The tests to try, fastest first, for so many seconds; whether the import runs it; whether all fitted in."""
+    def tests(self, one: Mutant, most: float) -> tuple[list[str], str, bool]:
+        """The tests to try, fastest first, for so many seconds; what runs the line; whether all tests fitted in."""
         file, tree = one.file.relative_to(SOURCE).as_posix(), ast.parse(one.file.read_text(encoding="utf-8"))
         statement, owner, imported = around(tree, one.line)
         direct = self.at(file, header(statement))
-        cold = imported or "" in direct or not direct
+        by = "import" if imported or direct <= {""} else "both" if "" in direct else "tests"
         found = (self.served(file, statement, owner) if imported else direct) - {""}
         found = found or self.served(file, statement, owner)
-        order = sorted(found, key=lambda name: self.seconds[name])
+        named = self.named(owner or statement) if imported else set[str]()
+        found = (found | named) - {""}
+        order = sorted(found, key=lambda name: (name not in named, self.seconds[name]))
         others = {name for test in order for name in self.within[test]} - found  # what a cache has run for them
         total, chosen = 0.0, list[str]()
         for name in order:
             total += self.seconds[name]
             if total > most:
-                return chosen, cold, False
+                return chosen, by, False
             chosen.append(name)
         for name in sorted(others, key=lambda name: self.seconds[name]):
             total += self.seconds[name]
             if total > most / 2:
                 break
             chosen.append(name)
-        return chosen, cold, True
+        return chosen, by, True
+
+    def named(self, thing: ast.stmt) -> set[str]:
+        """Tests of a class by its name: what only reads the declarations of a class runs no line of it."""
+        if not isinstance(thing, ast.ClassDef):
+            return set()
+        snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", thing.name).lower()
+        called = re.compile(rf"\[.*\b({thing.name}|{snake})\b.*\]")
+        return {name for name in self.seconds if called.search(name)}
 
     def served(self, file: str, statement: ast.stmt, owner: ast.stmt | None) -> set[str]:
         """The tests that use what a statement of the module defines: a function, a class, or a name."""
         thing = owner or statement
-        if isinstance(thing, ast.ClassDef):  # what only reads the declarations of a class runs no line of it
-            snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", thing.name).lower()
-            called = re.compile(rf"\[.*\b({thing.name}|{snake})\b.*\]")
-            named = {name for name in self.seconds if called.search(name)}
-        else:
-            named = set[str]()
-        return named | self._users(file, statement, thing)
-
-    def _users(self, file: str, statement: ast.stmt, thing: ast.stmt) -> set[str]:
         found = self.at(file, range(thing.lineno, (thing.end_lineno or thing.lineno) + 1)) - {""}
         if found and isinstance(thing, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             return found

@@ -23,6 +23,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -44,11 +45,11 @@ KILLED, TIME, MEMORY, ALIVE, NOT_LOADED = "killed", "killed by time", "killed by
 
 @dataclass(frozen=True)
 class Trial:
-    """A mutant, its tests, whether its line runs at import, and whether all of its tests were chosen."""
+    """A mutant, its tests, what runs its line (`tests`, `import`, `both`), and whether all of its tests were chosen."""
 
     one: Mutant
     tests: list[str]
-    cold: bool
+    by: str
     all_of_them: bool
 
 
@@ -168,27 +169,35 @@ def warm(trials: Sequence[Trial], known: Covering, note: Callable[[Trial, str, s
             start = time.monotonic()
             note(trial, *attempt(job, limit(trial, known)), time.monotonic() - start)
 
-    collect({name.partition("::")[0] for trial in trials for name in trial.tests}, act)
+    collect({file_of(name) for trial in trials for name in trial.tests}, act)
 
 
 def cold(trial: Trial, known: Covering, note: Callable[[Trial, str, str, float], None]) -> None:
-    """A trial whose change is there from the import on."""
+    """A trial whose change is there from the import on: the first test's file alone, and then the others."""
 
-    def job(tell: Callable[[str], None]) -> bool:
+    def run(tests: Sequence[str], tell: Callable[[str], None]) -> bool:
         passed = list[bool]()
 
         def act(items: dict[str, pytest.Item]) -> None:
-            here = [items[name] for name in trial.tests if name in items]
-            passed.append(tried(here, known.seconds, tell))
+            passed.append(tried([items[name] for name in tests if name in items], known.seconds, tell))
 
         resource.setrlimit(resource.RLIMIT_CPU, (300, 305))
         sys.meta_path.insert(0, Instead(trial.one))
         tell("at import")
-        collect({name.partition("::")[0] for name in trial.tests}, act)
+        collect({file_of(name) for name in tests}, act)
         return passed == [True]
 
-    start = time.monotonic()
-    note(trial, *attempt(job, limit(trial, known)), time.monotonic() - start)
+    start, result = time.monotonic(), (ALIVE, "")
+    first = file_of(trial.tests[0])
+    for tests in ([n for n in trial.tests if file_of(n) == first], [n for n in trial.tests if file_of(n) != first]):
+        if tests and result[0] == ALIVE:
+            result = attempt(partial(run, tests), limit(trial, known))
+    note(trial, *result, time.monotonic() - start)
+
+
+def file_of(test: str) -> str:
+    """The file of a test."""
+    return test.partition("::")[0]
 
 
 def unchanged(known: Covering) -> set[str]:
@@ -202,7 +211,7 @@ def unchanged(known: Covering) -> set[str]:
             if outcome(item, then) == "failed":
                 bad.add(item.nodeid)
 
-    collect({name.partition("::")[0] for name in known.seconds}, act)
+    collect({file_of(name) for name in known.seconds}, act)
     return bad
 
 
@@ -300,12 +309,12 @@ def go(left: Sequence[Mutant], results: Path, given: argparse.Namespace) -> None
     for trial in trials:
         if not trial.tests:
             note(trial, ALIVE, "no test runs it", 0.0)
-    warm_ones = [t for t in trials if t.tests and not t.cold]
-    if warm_ones:
+    if warm_ones := [t for t in trials if t.tests and t.by != "import"]:
         fork(lambda: warm(warm_ones, known, note))
     done = read(results)
     for trial in trials:
-        if trial.tests and (trial.cold or done.get(trial.one.key, {}).get("result") == NOT_LOADED):
+        said = done.get(trial.one.key, {}).get("result")
+        if trial.tests and (trial.by == "import" or said == NOT_LOADED or (trial.by == "both" and said == ALIVE)):
             cold(trial, known, note)
 
 
