@@ -242,6 +242,8 @@ def around(tree: ast.Module, line: int) -> tuple[ast.stmt, ast.stmt | None, bool
                 best = node
                 owner = top if isinstance(top, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) else None
                 inside |= isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and line not in header(node)
+        kept = [ast.unparse(d) for d in getattr(owner, "decorator_list", ())] if owner is top else []
+        inside &= not any("cache" in word for word in kept)  # what has run once may not run again
     return best, owner, not inside
 
 

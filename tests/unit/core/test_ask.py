@@ -11,7 +11,7 @@ from pellucid.core.ask import PLAIN, Ask, Can, Edit, RowCheck, Variant, What, Wh
 from pellucid.core.errors import ParameterError
 from pellucid.core.fold import Only
 from pellucid.core.points import At
-from pellucid.core.site import Site
+from pellucid.core.site import Attention, Site
 
 HERE, X = Site("layer"), At(torch.zeros(1, 2))
 
@@ -87,6 +87,11 @@ def test_where_maps_live() -> None:
     assert attribution(values).at is None
     assert attribution(values, at="layer").at == HERE == attribution(values, at=HERE).at
     assert attribution(values, at=("layer", HERE)).at == (HERE, HERE)
+
+
+def test_an_attention_sees_all_tokens_unless_told_otherwise() -> None:
+    plain = Attention(HERE, 2, 5, 5)
+    assert (plain.windows, plain.prefix, plain.grid) == (1, 0, None)
 
 
 def test_a_check_of_rows_is_told_target_by_target() -> None:

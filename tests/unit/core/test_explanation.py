@@ -51,6 +51,17 @@ def test_rows_that_are_not_there_are_an_index_error(row: int) -> None:
         made(3)[row]
 
 
+def test_joined_extras_of_other_sizes_are_filled_up_behind() -> None:
+    one, other = (
+        made(1, extras={"players": torch.ones(1, k), "grid": torch.ones(1, k, 5 - k), "steps": torch.ones(1)})
+        for k in (2, 3)
+    )
+    got = cat([one, other]).extras
+    assert got["players"].tolist() == [[1, 1, 0], [1, 1, 1]]
+    assert got["grid"].tolist() == [[[1, 1, 1], [1, 1, 1], [0, 0, 0]], [[1, 1, 0]] * 3]
+    assert got["steps"].tolist() == [1, 1]
+
+
 def test_inputs_are_equal_by_their_pixels() -> None:
     mine, copy, other = made(2).inputs, made(2).inputs, made(2, first=1).inputs
     assert mine == copy and hash(mine) == hash(copy) and mine != "photo 0"

@@ -156,3 +156,12 @@ def test_memory_does_not_grow_with_the_number_of_points() -> None:
             tally.add(torch.ones(1, 1, 1, 10), k, 0, 1)
         held = [value for value in vars(tally).values() if isinstance(value, Tensor)]
         assert sum(value.numel() for value in held) == 10 * most
+
+
+@pytest.mark.parametrize(("count", "var"), [(1, 0.0), (2, 4.5), (3, 9.0)])
+def test_the_variance_of_few_points(count: int, var: float) -> None:
+    """1, 4 and 7: unbiased, and zero for a single point."""
+    tally = Moments().tally(count, 1)
+    tally.add(torch.tensor([1.0, 4.0, 7.0])[:count].view(1, count, 1), 0, 0, 1)
+    got = tally.result()
+    assert float(got.var) == pytest.approx(var) and float(got.std_error) == pytest.approx((var / count) ** 0.5)

@@ -73,6 +73,32 @@ def test_a_class_becomes_a_frozen_dataclass_with_facts_about_itself() -> None:
         MyOwnThing(steps=0)  # pyright: ignore
 
 
+def test_bounds_say_themselves() -> None:
+    @method(kind=Kind.SPREAD)
+    class Bounded:
+        steps: int = at_least(1, default=4)
+        level: float = at_least(0.0, default=0.5, above=True, most=1.0)
+        top: int | None = at_least(2, default=None)
+
+    good: Any = Bounded
+    assert (good(steps=1).steps, good(level=1.0).level, good(top=None).top, good(top=2).top) == (1, 1.0, None, 2)
+    for wrong, says in (
+        ({"steps": 0}, "at least 1"),
+        ({"steps": 1.5}, "a whole number"),
+        ({"steps": True}, "a number"),
+        ({"steps": None}, "a number"),
+        ({"level": 0.0}, "more than 0.0, at most 1.0"),
+        ({"level": 1.5}, "more than 0.0, at most 1.0"),
+        ({"level": float("nan")}, "more than 0.0, at most 1.0"),
+        ({"steps": float("inf")}, "a whole number"),
+        ({"level": "much"}, "a number"),
+        ({"top": 1}, "at least 2"),
+    ):
+        with pytest.raises(ParameterError) as error:
+            good(**wrong)
+        assert error.value.wanted == says
+
+
 def test_a_parameter_needs_an_entry_in_the_glossary_or_a_word_of_its_own() -> None:
     with pytest.raises(ParameterError, match=r"odd\.wobble is not in the glossary"):
 

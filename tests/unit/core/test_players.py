@@ -90,6 +90,7 @@ def test_superpixels_say_where_they_are() -> None:
         ("1", [2], "[2-2], [0-0]", 2.0),
         ("2", [4, 5], "[1-2], [1-1]", 3.0),
     ]
+    assert got[0] != players_of(e)[0]  # compared as objects: arrays are not equal as one
     with pytest.raises(InputError, match="cut into regions"):
         regions_of(e)  # there is no picture
     shown = replace(e, inputs=replace(e.inputs, picture=torch.zeros(1, 2, 3, 3, dtype=torch.uint8)))

@@ -233,6 +233,18 @@ def test_the_margin_is_the_distance_to_the_best_other_class() -> None:
     assert values(Top(1), "margin") == [[0.0, 2.0]]
 
 
+def test_the_margin_of_two_classes_is_their_difference() -> None:
+    two = RAW[:, :2]
+    assert values(Class(0), "margin", "logits", two) == [(two[:, 0] - two[:, 1]).tolist()]
+    assert values(Class(1), "margin", "logits", two) == [(two[:, 1] - two[:, 0]).tolist()]
+
+
+@pytest.mark.parametrize("index", [(), [], -1, (0, -1), 1.5, True, (0, True), (0, "a")])
+def test_units_are_numbered_from_zero(index: Any) -> None:
+    with pytest.raises(TargetError, match="whole numbers from 0"):
+        Unit("layer", index)
+
+
 def test_the_margin_of_a_single_output_is_the_output() -> None:
     assert values(Class(0), "margin", "values", RAW[:, :1]) == [RAW[:, 0].tolist()]
 

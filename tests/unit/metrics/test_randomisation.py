@@ -220,3 +220,13 @@ def test_parts_that_do_nothing_for_both() -> None:
     for name in ("dummy", "missed"):
         close(both.extras[name], [one.extras[name][0] for one in lone])
     close(both.values, [one.values[0] for one in lone])  # sixteen parts, and two
+
+
+def test_a_redrawn_model_has_no_double() -> None:
+    """A method that insists on double precision cannot be asked of a variant, and says so."""
+    from pellucid.methods.deep_lift import DeepLift
+
+    handle, x = api.wrap(deep()), pictures(1, side=SIDE).float()
+    e = api.explain(handle, x, DeepLift(precision="double"), target=1)
+    m = api.measure(handle, e, [ParameterRandomisation(steps=2)], inputs=x)[0]
+    assert all("double precision" in why for why in m.reasons)
