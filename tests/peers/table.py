@@ -62,6 +62,8 @@ other way, over all coalitions. Formulas stand in `tests/peers/formulas.py`, wri
 which has RISE, Sobol and HSIC attribution, needs TensorFlow, which is not installed beside the others. Two of its
 choices are not ours: its Sobol indices are divided by the variance of one half of the samples, ours by that of both;
 the width of its HSIC kernel is the median of the scores, which moves with their zero, ours that of their differences.
+Interactions are those of shap's TreeExplainer; its ExactExplainer has another index, in which what a player does alone
+is its worth before nobody else.
 
 Without a peer on this page are anchors and extremal perturbations. Anchors are
 compared with the precision of all sets, enumerated (`tests/unit/ops/test_anchors.py`), and their bounds with the roots;
