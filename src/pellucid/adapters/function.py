@@ -17,7 +17,7 @@ from pellucid.adapters.processes import Workers, parts
 from pellucid.core.ask import PLAIN, Answer, Can, Lane, Pixels, Rows
 from pellucid.core.errors import NonFinite, ParameterError, SiteError, UnsupportedModel
 from pellucid.core.explanation import ModelCard
-from pellucid.core.site import Attention, Site
+from pellucid.core.site import Attention, Site, Stream
 from pellucid.core.target import CLASSES, EMITS, Labels
 
 AT_ONCE = 64 * 2**20
@@ -214,6 +214,10 @@ class FunctionSession:
     @property
     def attentions(self) -> tuple[Attention, ...]:
         return ()
+
+    @property
+    def stream(self) -> Stream:
+        raise SiteError(f"tokens of {self.model.name}", "a torch model: this one can only be asked for scores")
 
     @property
     def weighted(self) -> tuple[str, ...]:

@@ -65,8 +65,8 @@ def _shown(metric: Metric, x: Tensor) -> Iterator[Any]:
 def _same(theirs: Any, ours: Any, x: Tensor, references: References) -> bool:
     if theirs == jsonable(ours):
         return True
-    if theirs == "region_mean" or (theirs == "auto" and x.ndim == 4):
-        return False  # every region its own colour: no metric has that
+    if theirs in ("region_mean", "drop") or (theirs == "auto" and x.ndim == 4):
+        return False  # every region its own colour, or no tokens: no metric has that
     if not isinstance(theirs, (str, int, float)):
         return True
     try:

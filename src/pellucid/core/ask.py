@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from torch import Tensor
 
-from pellucid.core.errors import ParameterError
+from pellucid.core.errors import ParameterError, SiteError
 from pellucid.core.explanation import BATCH, CHANNEL, HEIGHT, WIDTH, Check, Kind, ModelCard
 from pellucid.core.fold import Fold, Only
 from pellucid.core.points import At, Points
-from pellucid.core.site import Attention, Site, as_site
+from pellucid.core.site import Attention, Site, Stream, as_site
 from pellucid.core.target import Labels, Pick
 
 if TYPE_CHECKING:
@@ -189,6 +189,9 @@ class Inside(Protocol):
     @property
     def weighted(self) -> tuple[str, ...]: ...
 
+    @property
+    def stream(self) -> Stream: ...
+
 
 class Query:
     """What a method sees: the clean rows, and questions to ask about them.
@@ -233,6 +236,13 @@ class Query:
     def doubles(self) -> bool:
         """Whether the model can be asked in double precision (`Where(variant=DOUBLE)`): tried when this is read."""
         return self._inside is not None and self._inside.doubles
+
+    @property
+    def stream(self) -> Stream:
+        """Where tokens of a picture can be taken out: tried when this is read. Raises SiteError where they cannot."""
+        if self._inside is None:
+            raise SiteError("tokens of a model of which only rows are known", "a vision transformer")
+        return self._inside.stream
 
     def baseline(self, spec: BaselineSpec) -> Tensor:
         """A reference input [batch, ...] in the units of x; the names are those of `pellucid.ops.reference`."""
@@ -509,6 +519,11 @@ class Session(Protocol):
     @property
     def weighted(self) -> tuple[str, ...]:
         """Names of the modules that hold weights of their own, in the order in which they finish first."""
+        ...
+
+    @property
+    def stream(self) -> Stream:
+        """Where tokens of a picture can be taken out. Raises SiteError where they cannot, and says why."""
         ...
 
     @property

@@ -55,6 +55,18 @@ class Attention:
     grid: tuple[int, int] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Where the tokens of a picture can be taken out: behind their positions, before they meet.
+
+    site  the layer that gives them; class and register tokens stay
+    grid  height and width of the tokens
+    """
+
+    site: Site
+    grid: tuple[int, int]
+
+
 def as_site(at: Any) -> Site:
     """What users may write: a Site, a layer's name, or the layer itself (resolved by the model later)."""
     if isinstance(at, Site):

@@ -33,7 +33,8 @@ WORDS: dict[str, Word] = {
     "baseline": Word("start of a path: an input that carries no evidence; a name, a number or a tensor", "pixels"),
     "baselines": Word("starts of paths, averaged", "pixels"),
     "fill": Word(
-        "what hidden parts show; a name, a number or a tensor; a list is a background set, and the mean counts",
+        "what hidden parts show; a name, a number or a tensor; a list is a background set, and the mean counts; `drop` "
+        "takes the tokens of a vision transformer out",
         "pixels; of other rows, their own units",
     ),
     "at": Word("the site where the numbers are measured; a layer's name or object, `auto`, or nothing for the input"),

@@ -12,7 +12,7 @@ from pellucid.core.ask import Ask, Attribution, Pixels, Session, Variant, Where
 from pellucid.core.errors import PellucidError, UnsupportedModel
 from pellucid.core.fold import Tally
 from pellucid.core.points import Points
-from pellucid.core.site import Attention, Site
+from pellucid.core.site import Attention, Site, Stream
 from pellucid.core.target import Pick
 
 
@@ -104,6 +104,10 @@ class Single:
     @property
     def attentions(self) -> tuple[Attention, ...]:
         return self.inside.attentions
+
+    @property
+    def stream(self) -> Stream:
+        return self.inside.stream
 
     @property
     def weighted(self) -> tuple[str, ...]:

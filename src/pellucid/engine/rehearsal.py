@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pellucid.core.ask import Answer, Lane, Rows, Session
 from pellucid.core.points import generator
-from pellucid.core.site import Attention, Site
+from pellucid.core.site import Attention, Site, Stream
 
 
 class Rehearsal:
@@ -53,6 +53,10 @@ class Rehearsal:
     @property
     def attentions(self) -> tuple[Attention, ...]:
         return self.session.attentions
+
+    @property
+    def stream(self) -> Stream:
+        return self.session.stream
 
     @property
     def weighted(self) -> tuple[str, ...]:

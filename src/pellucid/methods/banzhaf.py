@@ -35,7 +35,8 @@ class Banzhaf:
 
     samples  coalitions; that of all comes on top, as in LIME, so that the two share their rows
     regions  who plays; `auto`: `slic` of pictures, else every column or word; see `pellucid.regions`
-    fill     what shows who is hidden; `auto`: a region's mean colour, a table's background, a mask
+    fill     what shows who is hidden; `auto`: a region's mean colour, a table's background, a mask;
+             `drop`: nothing, the tokens of a vision transformer are taken out
     design   how coalitions are drawn, as in LIME
     tolerance    None, or the largest standard error, relative to the largest value; samples are added until then
     until_top    None, or k; samples are added until the k players that count most, either way, are told from all others

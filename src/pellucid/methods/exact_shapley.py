@@ -31,7 +31,8 @@ class ExactShapley:
     All 2ⁿ coalitions are evaluated, so there is no error but rounding.
 
     regions  who plays, at most 16; `auto`: `cells(3, 3)` of pictures, else every column or word; see `pellucid.regions`
-    fill     what shows who is hidden; `auto`: a region's mean colour, a table's background, a mask
+    fill     what shows who is hidden; `auto`: a region's mean colour, a table's background, a mask;
+             `drop`: nothing, the tokens of a vision transformer are taken out
     """
 
     regions: Any = param(default="auto")

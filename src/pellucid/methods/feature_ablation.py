@@ -28,7 +28,8 @@ class FeatureAblation:
     another, is not seen.
 
     regions  who plays; `auto`: `slic` of pictures, else every column or word; see `pellucid.regions`
-    fill     what shows who is hidden; `auto`: a region's mean colour, a table's background, a mask
+    fill     what shows who is hidden; `auto`: a region's mean colour, a table's background, a mask;
+             `drop`: nothing, the tokens of a vision transformer are taken out
     """
 
     regions: Any = param(default="auto")

@@ -35,7 +35,8 @@ class KernelSHAP:
 
     samples  coalitions, an even number; none and all come on top
     regions  who plays; `auto`: `slic` of pictures, else every column or word; see `pellucid.regions`
-    fill     what shows who is hidden; `auto`: a region's mean colour, a table's background, a mask
+    fill     what shows who is hidden; `auto`: a region's mean colour, a table's background, a mask;
+             `drop`: nothing, the tokens of a vision transformer are taken out
     design   `kernel` draws with chances ∝ k, and all count alike; `border` takes all coalitions of the smallest and
              largest sizes as far as the samples go, and draws from the others, as the `shap` package does; `leverage`
              draws every size equally often without replacement [Musco & Witter 2025, §3]

@@ -45,7 +45,8 @@ class LIME:
 
     samples   pictures with hidden regions; the whole picture comes on top
     regions   who plays; `auto`: `slic` of pictures, else every column or word; see `pellucid.regions`
-    fill      what shows who is hidden; `auto`: a region's mean colour, a table's background, a mask
+    fill      what shows who is hidden; `auto`: a region's mean colour, a table's background, a mask;
+              `drop`: nothing, the tokens of a vision transformer are taken out
     kernel    how a sample's weight comes from its distance: `exponential`, as in Python's lime, or `cosine`, as in R's
     width     of the exponential kernel; smaller stays nearer to the whole picture
     ridge     strength of the penalty; 1 is that of Python's and of R's lime

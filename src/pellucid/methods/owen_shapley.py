@@ -37,7 +37,8 @@ class OwenShapley:
     hierarchy  the tree: `nearest` merges neighbours of like colour and small size; nested lists of players, as
                [[0, 1], [2, [3, 4]]], groups of columns for example; or merges as SciPy's linkage has them
     regions    who plays; `auto`: `slic` of pictures, else every column or word; see `pellucid.regions`
-    fill       what shows who is hidden; `auto`: a region's mean colour, a table's background, a mask
+    fill       what shows who is hidden; `auto`: a region's mean colour, a table's background, a mask;
+               `drop`: nothing, the tokens of a vision transformer are taken out
     """
 
     calls: int = at_least(2, default=1000)

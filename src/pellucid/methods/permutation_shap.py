@@ -31,7 +31,8 @@ class PermutationSHAP:
     antithetic  every order is followed by its reverse; halves the independent draws, and cancels what is even in the
                 game [Mitchell et al. 2022, §4.1]
     regions     who plays; `auto`: `slic` of pictures, else every column or word; see `pellucid.regions`
-    fill        what shows who is hidden; `auto`: a region's mean colour, a table's background, a mask
+    fill        what shows who is hidden; `auto`: a region's mean colour, a table's background, a mask;
+                `drop`: nothing, the tokens of a vision transformer are taken out
     tolerance   None, or the largest standard error, relative to the largest value; orders are added until then
     until_top   None, or k; orders are added until the k players that count most, either way, are told from all others
     max_samples … or until there are this many

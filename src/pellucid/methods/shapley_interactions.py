@@ -48,7 +48,8 @@ class ShapleyInteractions:
     design   how coalitions are drawn, as in Kernel SHAP
     show     `total` or `own`
     regions  who plays; `auto`: sixteen superpixels of pictures, else every column or word; see `pellucid.regions`
-    fill     what shows who is hidden; `auto`: a region's mean colour, a table's background, a mask
+    fill     what shows who is hidden; `auto`: a region's mean colour, a table's background, a mask;
+             `drop`: nothing, the tokens of a vision transformer are taken out
 
     Raises ParameterError for samples that do not determine all pairs, and for too many players.
     """

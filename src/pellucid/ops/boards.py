@@ -13,6 +13,8 @@ from pellucid.core.ask import Query
 from pellucid.core.errors import InputError, ParameterError
 from pellucid.core.explanation import HEIGHT, WIDTH
 from pellucid.core.points import Points
+from pellucid.core.site import Stream
+from pellucid.ops.dropped import patches, players_of
 from pellucid.ops.imputation import imputed
 from pellucid.regions.choice import cut
 
@@ -32,6 +34,7 @@ class Board:
     fill    what hidden places show, [many, batch or 1, ...]; of several, a coalition's score is the mean
     dims    names of the axes of places
     pad     for rows of ids: what is hidden is taken out, and the row filled up with this id; None leaves gaps
+    stream  where the tokens of those who are hidden are taken out; None where hidden places show `fill`
     """
 
     x: Tensor
@@ -39,6 +42,7 @@ class Board:
     fill: Tensor
     dims: tuple[str, ...]
     pad: int | None = None
+    stream: Stream | None = None
 
     def showing(self, shown: Tensor, behind: Tensor | None = None) -> Coalitions:
         """The rows of coalitions; shown: [batch or 1, coalitions, players], bool or shares in 0 … 1.
@@ -46,6 +50,8 @@ class Board:
         behind  number of the one background that every coalition is put before, int64 [batch, coalitions]; by default
                 it is put before all of them
         """
+        if self.stream is not None:
+            raise ParameterError("fill='drop' for a method that mixes photos", "a fill that shows something")
         last = torch.where(self.labels < 0, shown.shape[2], self.labels)
         return Coalitions(self.x, shown, last, self.fill, self.pad, behind if len(self.fill) > 1 else None)
 
@@ -65,8 +71,9 @@ def board(q: Query, regions: Any, fill: Any, pictures: tuple[Any, Any]) -> Board
     regions   `auto`, or what says who plays; pictures: as `as_regions` takes it; rows of numbers: the number of every
               column's player
     fill      `auto`, or what hidden players show; pictures: as a baseline, or `region_mean`, or `inpaint`, what
-              surrounds a region (each by itself, and so blurred where much is hidden); rows of numbers: a
-              reference row, or several, [many, column]; a list of fills is a set of backgrounds
+              surrounds a region (each by itself, and so blurred where much is hidden), or `drop`: the tokens of a
+              vision transformer are taken out; rows of numbers: a reference row, or several, [many, column]; a list
+              of fills is a set of backgrounds
     pictures  what `auto` means for pictures: (regions, fill)
     Raises InputError for rows that cannot be cut, ParameterError for regions and fills that do not fit.
     """
@@ -80,6 +87,8 @@ def board(q: Query, regions: Any, fill: Any, pictures: tuple[Any, Any]) -> Board
             "pictures [channel, height, width], rows of numbers [column], or texts with their tokenizer",
             "wrap(model, tokenizer) says what the token ids mean" if not q.clean.is_floating_point() else "",
         )
+    if _is(fill, "drop"):
+        return _tokens(q, regions)
     labels = cut(_or(regions, pictures[0]), q.pixels().detach()).to(q.x.device)
     chosen = _or(fill, pictures[1])
     each: Sequence[Any] = chosen if isinstance(chosen, (list, tuple)) else (chosen,)
@@ -88,6 +97,17 @@ def board(q: Query, regions: Any, fill: Any, pictures: tuple[Any, Any]) -> Board
     own = {"region_mean": region_mean, "inpaint": inpainted}
     fills = [own[one](q, labels) if isinstance(one, str) and one in own else q.baseline(one) for one in each]
     return Board(x=q.x, labels=labels, fill=torch.stack(fills), dims=(HEIGHT, WIDTH))
+
+
+def _tokens(q: Query, regions: Any) -> Board:
+    """The patches of a vision transformer, or regions of whole patches; who is hidden is taken out as tokens."""
+    stream, size = q.stream, q.x.shape[-2:]
+    if _is(regions, "auto"):
+        labels = patches(stream, *size).to(q.x.device).expand(len(q.x), -1, -1)
+    else:
+        labels = cut(regions, q.pixels().detach()).to(q.x.device)
+    players_of(labels, stream)
+    return Board(x=q.x, labels=labels, fill=q.x.new_zeros(1, 1, 1, 1, 1), dims=(HEIGHT, WIDTH), stream=stream)
 
 
 def _columns(q: Query, regions: Any, fill: Any) -> Board:

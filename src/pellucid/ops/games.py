@@ -14,6 +14,7 @@ from pellucid.core.fold import Stack
 from pellucid.ops.boards import Board, board
 from pellucid.ops.checks import relative_gap
 from pellucid.ops.designs import Design, distinct
+from pellucid.ops.dropped import players_of, scores_without
 from pellucid.ops.enough import Until, Worth
 
 
@@ -91,6 +92,9 @@ class Game:
 
         shown: bool [coalitions, players] of every picture. Pictures with fewer than others repeat their first one.
         """
+        if self.board.stream is not None:
+            player = players_of(self.labels, self.board.stream)
+            return await scores_without(q, self.board.stream, player, shown)
         count, most = max(map(len, shown)), max(self.players)
         alike = all(one is shown[0] for one in shown)
         points = self.board.showing(torch.stack([_filled(one, count, most) for one in (shown[:1] if alike else shown)]))

@@ -11,7 +11,7 @@ from pellucid.adapters.torch.budget import Budget
 from pellucid.adapters.torch.faster import Faster
 from pellucid.adapters.torch.watch import Facts
 from pellucid.core.ask import Variant
-from pellucid.core.site import Attention, Site
+from pellucid.core.site import Attention, Site, Stream
 from pellucid.propagation.reference import Reference
 
 
@@ -48,6 +48,8 @@ class Ready:
     """The attentions, once somebody has asked for them."""
     tails: dict[Site, bool] = field(default_factory=dict)
     """Whether re-running only what lies behind a site was seen to give the same; sites not yet tried are missing."""
+    stream: Stream | str | None = None
+    """Where tokens can be taken out, or why they cannot; None while nobody has asked."""
     laid: dict[Any, Any] = field(default_factory=dict)
     """Composites that look at positions, settled for the calls of a module: by (module, composite, what enters)."""
     undoubled: str | None = None

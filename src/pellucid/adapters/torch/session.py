@@ -24,6 +24,7 @@ from pellucid.adapters.torch.outputs import scores as raw_scores
 from pellucid.adapters.torch.prepare import TOLERANCE, disagreement
 from pellucid.adapters.torch.ready import Met, Ready
 from pellucid.adapters.torch.sites import Sites
+from pellucid.adapters.torch.stream import refused, stream, trouble
 from pellucid.adapters.torch.tails import may_tail, parted, scored
 from pellucid.adapters.torch.tape import Tape, touched
 from pellucid.adapters.torch.tokens import entering
@@ -33,7 +34,7 @@ from pellucid.core.ask import DOUBLE, PLAIN, Answer, Lane, Rows, Variant
 from pellucid.core.errors import RuleError, UnsupportedModel
 from pellucid.core.explanation import ModelCard
 from pellucid.core.points import At
-from pellucid.core.site import AUTO, Attention, Site
+from pellucid.core.site import AUTO, Attention, Site, Stream
 from pellucid.core.target import Labels
 from pellucid.engine.run import no_room, out_of_memory
 from pellucid.propagation import Intercept
@@ -109,6 +110,18 @@ class TorchSession:
                 ready.attended = attentions(ready.twin, lambda: ready.twin(self._blank()), ready.image, ready.facts)
             self.verification += 1
         return ready.attended
+
+    @property
+    def stream(self) -> Stream:
+        ready = self.ready
+        if ready.stream is None:
+            site = stream(self.sites, self.attentions)
+            why, ran = trouble(site, self._blank(), self.sites, self._scored)
+            self.verification += ran
+            ready.stream = why or Stream(site, self.sites.plan(site).grid)
+        if isinstance(ready.stream, str):
+            raise refused(self.card.name, ready.stream)
+        return ready.stream
 
     @property
     def doubles(self) -> bool:
