@@ -76,6 +76,26 @@ for samples in (500, 10_000):
     print(peak() - before)
 """
 
+BACKGROUNDS = """
+from pathlib import Path
+import numpy as np
+import torch
+torch.set_num_threads(1)
+import pellucid
+
+def peak():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
+
+draw = np.random.default_rng(0)
+rows, weights = draw.normal(size=(50, 120)), draw.normal(size=120)
+model = pellucid.wrap(lambda x: np.tanh(x @ weights)[:, None], pellucid.Table.of(rows, background=rows[:40]))
+pellucid.explain(model, rows[:1], pellucid.KernelSHAP(samples=1_000))
+before = peak()
+pellucid.explain(model, rows[:1], pellucid.KernelSHAP(samples=10_000))
+print(peak() - before)
+"""
+
 
 def run(program: str) -> list[float]:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=280, check=False)
@@ -102,3 +122,9 @@ def test_ten_times_the_samples_need_no_more_memory() -> None:
     """Held at once, 10,000 pictures of 224² would be 6 GB, and their masks as bytes half a gigabyte."""
     few, many = run(MASKS)
     assert few < 500 and many < 60
+
+
+def test_rows_before_many_backgrounds_are_never_there_at_once() -> None:
+    """10,000 coalitions before 40 backgrounds, 120 columns each: 384 MB."""
+    (grown,) = run(BACKGROUNDS)
+    assert grown < 150
