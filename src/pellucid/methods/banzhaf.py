@@ -46,7 +46,7 @@ class Banzhaf:
     samples: int = at_least(4, default=1000)
     regions: Any = param(default="auto")
     fill: Any = param(default="auto")
-    design: str = one_of(*DESIGNS, default="coin")
+    design: str = one_of(*DESIGNS, default="hadamard")
     tolerance: float | None = at_least(0.0, default=None, above=True)
     until_top: int | None = at_least(1, default=None)
     max_samples: int = at_least(4, default=64_000)

@@ -38,10 +38,10 @@ class LIME:
     of the linear model for the whole picture), regions. checks["r2"] is the weighted R² of the linear model, and
     checks["held_out"] that of coalitions each predicted from all others, by the hat matrix [Allen 1974].
 
-    That is the `lime` of Python. The one of R, for pictures, is kernel="cosine", penalty="glmnet": π(z) = 1 − D, and
-    λ = 2 ridge / (samples + 1) on features and scores of unit variance; see `pellucid.ops.glmnet`. For texts Python's
-    is regions="vocabulary", design="by_hidden" (its width 25 is that of distances in per cent), and R's is
-    regions="vocabulary", design="by_shown", kernel="cosine", penalty="glmnet".
+    That is the `lime` of Python, with design="coin". The one of R, for pictures, is design="coin", kernel="cosine",
+    penalty="glmnet": π(z) = 1 − D, and λ = 2 ridge / (samples + 1) on features and scores of unit variance; see
+    `pellucid.ops.glmnet`. For texts Python's is regions="vocabulary", design="by_hidden" (its width 25 is that of
+    distances in per cent), and R's is regions="vocabulary", design="by_shown", kernel="cosine", penalty="glmnet".
 
     samples   pictures with hidden regions; the whole picture comes on top
     regions   who plays; `auto`: `slic` of pictures, else every column or word; see `pellucid.regions`
@@ -59,7 +59,8 @@ class LIME:
     max_samples  … or until there are this many
     design    how coalitions are drawn; `coin` is that of other programs for pictures, `by_hidden` that of Python's lime
               for texts, `by_shown` that of R's. `paired`, `sobol` and `hadamard` need fewer samples than coins where
-              regions work together, and up to twice as many where each only saturates
+              regions work together, on photos half as many (`hadamard`), and up to twice as many where each only
+              saturates; `auto` is `hadamard`, and `coin` where more or less than half of the regions are to be hidden
     """
 
     samples: int = at_least(4, default=1000)
@@ -72,7 +73,7 @@ class LIME:
     features: int | None = at_least(1, default=None)
     select: str = one_of(*WAYS, default="auto")
     p_remove: float = at_least(0.0, default=0.5, above=True, most=1.0)
-    design: str = one_of(*DRAWN, default="coin")
+    design: str = one_of("auto", *DRAWN, default="auto")
     tolerance: float | None = at_least(0.0, default=None, above=True)
     until_top: int | None = at_least(1, default=None)
     max_samples: int = at_least(4, default=64_000)
@@ -100,7 +101,8 @@ class LIME:
         return Until(samples=self.samples, most=most, tolerance=self.tolerance, seed=self.seed, top=top)
 
     def _draw(self, players: int, samples: int, seed: int) -> Design:
-        return DRAWN[self.design](players, samples, seed, 1 - self.p_remove)
+        auto = "hadamard" if self.p_remove == 0.5 else "coin"
+        return DRAWN[auto if self.design == "auto" else self.design](players, samples, seed, 1 - self.p_remove)
 
     def _first(self, drawn: Design) -> Design:
         """The whole row, and what was drawn."""

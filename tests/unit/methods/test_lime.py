@@ -39,7 +39,7 @@ def test_the_kernel_is_that_of_the_cosine_distance_between_masks() -> None:
 @pytest.mark.parametrize("target", [0, 1])
 def test_without_penalty_it_is_least_squares_with_the_kernel_as_weights(target: int) -> None:
     worths = table()
-    method = LIME(samples=200, ridge=0.0, **BLACK)
+    method = LIME(samples=200, ridge=0.0, design="coin", **BLACK)
     e = one(looked_up(worths), method, target=target)
     z = coin(PLAYERS, 200, 0).beside(shown=True).shown
     root = kernel(z.double(), 0.25).sqrt().numpy()
@@ -129,6 +129,16 @@ def test_hiding_all_of_the_time_is_refused() -> None:
         one(NET, LIME(p_remove=1.0), pictures(1))
     rarely = one(additive(weights()), LIME(p_remove=0.2, ridge=0.0, **BLACK))
     np.testing.assert_allclose(rarely.extras["players"][0], weights()[:, 0], rtol=1e-8)
+
+
+def test_columns_of_hadamard_are_drawn_unless_they_cannot_be() -> None:
+    model = looked_up(table())
+    found = {
+        (design, removed): one(model, LIME(samples=20, design=design, p_remove=removed, **BLACK)).extras["players"]
+        for design, removed in (("auto", 0.5), ("hadamard", 0.5), ("auto", 0.4), ("coin", 0.4))
+    }
+    assert torch.equal(found["auto", 0.5], found["hadamard", 0.5])
+    assert torch.equal(found["auto", 0.4], found["coin", 0.4])
 
 
 def test_a_worth_may_be_without_an_error() -> None:

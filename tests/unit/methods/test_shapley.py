@@ -137,6 +137,18 @@ def test_kernel_shap_is_efficient_with_any_number_of_samples(n: int, samples: in
     close(phi.sum(1), worths[-1] - worths[0])
 
 
+def test_a_process_is_exact_where_all_coalitions_fit_and_refused_where_it_would_not_fit() -> None:
+    worths, way = table(), {"estimator": "process", **BLACK}
+    wanted = shapley_by_hand(worths[:, 0].tolist())
+    close(players(looked_up(worths), KernelSHAP(**way))[0], wanted)
+    few = one(looked_up(worths), KernelSHAP(samples=40, **way))
+    close(few.extras["players"][0].sum(), worths[-1, 0] - worths[0, 0])
+    assert float(few.extras["players_std_error"].min()) > 0
+    for limit in ({"samples": 6001}, {"tolerance": 0.1}, {"until_top": 2}):
+        with pytest.raises(ParameterError, match="at most 6000"):
+            one(looked_up(worths), KernelSHAP(**limit, **way))
+
+
 @pytest.mark.parametrize("antithetic", [False, True])
 def test_permutations_are_efficient_and_leave_dummies_alone(antithetic: bool) -> None:
     worths = table()[torch.arange(64) & ~4]
