@@ -57,7 +57,7 @@ def lost() -> Tensor:
 
 def test_small_weights_survive():
     c = case()
-    mine = ours(c, games.make("lime", samples=SAMPLES, ridge=0.0)(c)).values
+    mine = ours(c, games.make("lime", samples=SAMPLES, design="coin", ridge=0.0)(c)).values
     theirs = games.captum_lasso(c)
     assert distance(mine, lost()) <= EXACT
     assert int((theirs == 0).sum()) > 0 and distance(theirs, lost()) > 0.01
@@ -65,7 +65,7 @@ def test_small_weights_survive():
 
 def test_shapley_values_add_up():
     c = case(nn.Tanh())
-    mine = ours(c, games.make("kernel_shap", samples=SAMPLES)(c)).extras["players"].sum()
+    mine = ours(c, games.make("kernel_shap", samples=SAMPLES, design="kernel")(c)).extras["players"].sum()
     theirs = sum(float(games.captum_kernel_shap(c, 1e6)[0][games.labels(c) == i][0]) for i in range(PLAYERS))
     hidden = games.fill(c.x).expand_as(c.x[0])[None]
     with torch.no_grad():
@@ -96,7 +96,7 @@ def test_every_label_has_its_own_fit():
 
 def test_every_player_who_counts_has_a_value():
     c = case()
-    mine = ours(c, games.make("kernel_shap", samples=SAMPLES)(c)).values
+    mine = ours(c, games.make("kernel_shap", samples=SAMPLES, design="kernel")(c)).values
     assert distance(mine, lost()) <= EXACT
     assert distance(games.shap_kernel(c), lost()) <= EXACT
     theirs = games.shap_kernel(c, sparse=None)[0]

@@ -154,14 +154,18 @@ CAPTUM: dict[str, Compared] = {
         ours=make("feature_ablation"), theirs=lambda c: told(attr().FeatureAblation(c.theirs), c), models=MODELS
     ),
     "LIME, hidden regions in one colour": Compared(
-        ours=make("lime", samples=SAMPLES), theirs=captum_lime, models=MODELS
+        ours=make("lime", samples=SAMPLES, design="coin"), theirs=captum_lime, models=MODELS
     ),
-    LASSO: Compared(ours=make("lime", samples=SAMPLES, ridge=0.0), theirs=captum_lasso, models=MODELS),
+    LASSO: Compared(ours=make("lime", samples=SAMPLES, design="coin", ridge=0.0), theirs=captum_lasso, models=MODELS),
     "Kernel SHAP": Compared(
-        ours=make("kernel_shap", samples=SAMPLES), theirs=lambda c: captum_kernel_shap(c, 1e6), models=(BUNDLED,)
+        ours=make("kernel_shap", samples=SAMPLES, design="kernel"),
+        theirs=lambda c: captum_kernel_shap(c, 1e6),
+        models=(BUNDLED,),
     ),
     "Kernel SHAP, ends weighted 10¹¹": Compared(
-        ours=make("kernel_shap", samples=SAMPLES), theirs=lambda c: captum_kernel_shap(c, 1e11), models=MODELS
+        ours=make("kernel_shap", samples=SAMPLES, design="kernel"),
+        theirs=lambda c: captum_kernel_shap(c, 1e11),
+        models=MODELS,
     ),
     "Permutation SHAP": Compared(
         ours=make("permutation_shap", samples=4, antithetic=False), theirs=captum_orders, models=MODELS
@@ -246,7 +250,7 @@ def our_fit(e: Explanation) -> Tensor:
 
 FROM_ONE = "LIME, regions numbered from 1"
 SEVERAL = "LIME: intercept, R², local prediction, beside other labels"
-MEAN = partial(make, "lime", hidden="region_mean", samples=SAMPLES)
+MEAN = partial(make, "lime", hidden="region_mean", samples=SAMPLES, design="coin")
 LIME: dict[str, Compared] = {
     "LIME": Compared(ours=MEAN(), theirs=lime_map, models=MODELS),
     "LIME: intercept, R², local prediction": Compared(ours=MEAN(), theirs=lime_fit, models=MODELS, reads=our_fit),
@@ -260,7 +264,9 @@ LIME: dict[str, Compared] = {
         for way in ("forward_selection", "highest_weights", "lasso_path")
     },
     FROM_ONE: Compared(
-        ours=lambda c: registry.make("lime", {"regions": 1 + labels(c), "fill": "region_mean", "samples": SAMPLES}),
+        ours=lambda c: registry.make(
+            "lime", {"regions": 1 + labels(c), "fill": "region_mean", "samples": SAMPLES, "design": "coin"}
+        ),
         theirs=lambda c: lime_map(c, first=1),
         models=(SMALL,),
     ),
