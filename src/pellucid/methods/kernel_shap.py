@@ -31,8 +31,8 @@ class KernelSHAP:
     k(S) = (n − 1) / (C(n, |S|) |S| (n − |S|)). Coalitions are drawn, each with its complement. The sum is kept by
     writing φ = (v(N) − v(∅)) / n + ψ with Σ ψ = 0, so efficiency is exact whatever the number of samples. Nothing is
     made sparse. Where all 2ⁿ − 2 coalitions fit into the samples, all are used and the Shapley values are exact.
-    checks["held_out"] tells how well sums of the values predict coalitions that they were not fitted to by least squares;
-    it is no verdict, for a game need not add up.
+    checks["held_out"], of least squares, tells how well sums of the values predict coalitions that they were not fitted
+    to; it is no verdict, for a game need not add up.
 
     samples  coalitions, an even number; none and all come on top
     regions  who plays; `auto`: `slic` of pictures, else every column or word; see `pellucid.regions`
