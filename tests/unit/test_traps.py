@@ -18,7 +18,6 @@ from pellucid.core.errors import InputError
 from pellucid.methods.kernel_shap import KernelSHAP
 from pellucid.methods.permutation_shap import PermutationSHAP
 from pellucid.methods.stratified_shapley import StratifiedShapley
-from pellucid.ops.arrivals import arriving
 from pellucid.ops.designs import everything
 from pellucid.ops.games import Played, Worth
 from pellucid.ops.shapley_designs import KERNELS
@@ -86,23 +85,16 @@ def kernel(design: str, seed: int, v: Tensor) -> Worth:
     return Worth(fit.coef, fit.std_error)
 
 
-def plain(antithetic: bool, seed: int, v: Tensor) -> Worth:
-    method = PermutationSHAP(samples=40, antithetic=antithetic, seed=seed)
-    asked = method._design(PLAYERS)
-    return method._mean(Played(asked, v[number(asked.shown)].mT))
-
-
-def stratified(seed: int, v: Tensor) -> Worth:
-    method = StratifiedShapley(seed=seed)
-    asked = arriving(method._order(PLAYERS))
+def arriving(method: Any, v: Tensor) -> Worth:
+    asked = designed(method, PLAYERS)
     return method._mean(Played(asked, v[number(asked.shown)].mT))
 
 
 SAMPLERS: dict[str, Any] = {
     **{f"kernel, {design}": (lambda seed, v, design=design: kernel(design, seed, v)) for design in KERNELS},
-    "permutations": lambda seed, v: plain(False, seed, v),
-    "antithetic permutations": lambda seed, v: plain(True, seed, v),
-    "stratified permutations": stratified,
+    "permutations": lambda seed, v: arriving(PermutationSHAP(samples=40, antithetic=False, seed=seed), v),
+    "antithetic permutations": lambda seed, v: arriving(PermutationSHAP(samples=40, seed=seed), v),
+    "stratified permutations": lambda seed, v: arriving(StratifiedShapley(seed=seed), v),
 }
 
 
