@@ -35,6 +35,14 @@ def test_a_run_is_like_itself() -> None:
     assert [(row.correlation, row.overlap, row.distance) for row in found] == [(1.0, 1.0, 0.0)] * 2
 
 
+def test_runs_without_anything_in_common_are_told_so() -> None:
+    a = valued(A)
+    found = diff(a, replace(a, record=replace(a.record, method="other")))
+    assert not found.ok and len(found) == 0
+    assert "nothing in common" in found.facts()[-1]
+    assert not any("parameters" in fact for fact in found.facts())
+
+
 def test_the_numbers_are_those_of_others() -> None:
     b = A + 0.3 * NOISE
     found = diff(valued(A), valued(b), level=0.1)

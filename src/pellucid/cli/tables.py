@@ -102,7 +102,8 @@ def work(explanations: Sequence[Explanation]) -> str:
     return "\n".join(
         text.wrap(
             (f"{text.clean(name)}: " if many else "")
-            + f"{e.record.passes.forward} rows forward, {e.record.passes.backward} backward, {e.record.seconds:.1f} s"
+            + f"{plural(e.record.passes.forward, 'row')} forward, {e.record.passes.backward} backward, "
+            + f"{e.record.seconds:.1f} s"
         )
         for name, e in once.items()
     )

@@ -73,10 +73,12 @@ class Differences:
     def facts(self) -> list[str]:
         """What can be said of the runs as a whole."""
         model = "same model" if self.same_model else "different models (weights)"
-        told = [f"{model}, {'same' if self.same_parameters else 'different'} parameters"]
+        told = [f"{model}, {'same' if self.same_parameters else 'different'} parameters" if self.rows else model]
         told += [f"only in the first: {', '.join(self.only_a)}"] if self.only_a else []
         told += [f"only in the second: {', '.join(self.only_b)}"] if self.only_b else []
         limits = ", ".join(f"{f.name} {getattr(self.tolerances, f.name):g}" for f in fields(self.tolerances))
+        if not self.rows:
+            return [*told, "nothing in common: no input was explained by the same method, for the same target, in both"]
         return [*told, f"{len(self.beyond)} of {len(self.rows)} beyond the tolerances ({limits})"]
 
     def __str__(self) -> str:
