@@ -50,16 +50,35 @@ class Game:
         """How many players every picture has."""
         return [int(one.max()) + 1 for one in self.labels]
 
-    async def play(self, q: Query, design: Callable[[int], Design]) -> list[Played]:
+    async def play(
+        self, q: Query, design: Callable[[int], Design], before: Sequence[Played] | None = None
+    ) -> list[Played]:
         """The scores of every picture's coalitions; equal coalitions are evaluated once.
 
-        design: from the number of players. Pictures with fewer coalitions than others repeat their first one.
+        design: from the number of players; before: what was played already, and need not be asked again. Pictures with
+        fewer coalitions than others repeat their first one.
         """
         players = self.players
         designs = {n: design(n) for n in sorted(set(players))}
         once = {n: distinct(d.shown) for n, d in designs.items()}
-        scores = await self.scores(q, [once[n][0] for n in players])
+        if before is None:
+            scores = await self.scores(q, [once[n][0] for n in players])
+        else:
+            scores = await self._more(q, {n: rows for n, (rows, _) in once.items()}, before)
         return [Played(designs[n], v[:, once[n][1]]) for n, v in zip(players, scores, strict=True)]
+
+    async def _more(self, q: Query, rows: Mapping[int, Tensor], before: Sequence[Played]) -> list[Tensor]:
+        """The scores of coalitions, by the number of players, of which those that were played before are known."""
+        players = self.players
+        known = {n: _number(rows[n], one.design.shown) for n, one in zip(players, before, strict=True)}
+        new = {n: rows[n][at < 0] for n, at in known.items()}
+        scores = [one.scores[:, known[n]] for n, one in zip(players, before, strict=True)]
+        if not any(map(len, new.values())):
+            return scores
+        asked = {n: some if len(some) else rows[n][:1] for n, some in new.items()}
+        for n, mine, found in zip(players, scores, await self.scores(q, [asked[n] for n in players]), strict=True):
+            mine[:, known[n] < 0] = found[:, : len(new[n])]
+        return scores
 
     async def enough(
         self, q: Query, draw: Draw, first: Callable[[Design], Design], worth: Callable[[Played], Worth], until: Until
@@ -79,7 +98,7 @@ class Game:
             more = until.more(total, [worth(one) for one in played])
             if not more:
                 break
-            again = await self.play(q, lambda n, seed=seed, more=more: draw(n, more, seed))
+            again = await self.play(q, lambda n, seed=seed, more=more: draw(n, more, seed), played)
             played = [
                 Played(a.design.joined(b.design), torch.cat([a.scores, b.scores], 1))
                 for a, b in zip(played, again, strict=True)
@@ -150,6 +169,14 @@ class Game:
         with_nobody = torch.nn.functional.pad(values, (0, 1))
         index = (self.labels % with_nobody.shape[2]).flatten(1)[None].expand(len(values), -1, -1)
         return with_nobody.gather(2, index).view(len(values), *self.labels.shape)
+
+
+def _number(rows: Tensor, played: Tensor) -> Tensor:
+    """For every coalition the number of an equal one among those played, int64 [rows]; −1 where there is none."""
+    every, number = distinct(torch.cat([played, rows]))
+    place = torch.full((len(every),), -1)
+    place[number[: len(played)]] = torch.arange(len(played))
+    return place[number[len(played) :]]
 
 
 def _filled(shown: Tensor, count: int, most: int) -> Tensor:

@@ -12,6 +12,7 @@ import pellucid
 from pellucid import LIME, Banzhaf, KernelSHAP
 from pellucid.core.errors import ParameterError
 from pellucid.core.points import generator
+from pellucid.ops.games import Game
 
 X = torch.randn(2, 14, generator=generator(3, "tolerance"), dtype=torch.float64)
 W = torch.randn(14, 14, generator=generator(4, "tolerance"), dtype=torch.float64)
@@ -59,6 +60,30 @@ def test_what_cannot_be_reached_says_so() -> None:
     assert got.check("precision").passed == (False, False)
     assert any("precision" in line for line in got.warnings)
     assert got.record.passes.forward <= 2 * (512 + 2) + 2
+
+
+@pytest.mark.parametrize("method", [LIME, Banzhaf])
+@pytest.mark.parametrize("what", ["columns", "pictures"])
+def test_no_round_asks_again_what_an_earlier_one_did(method: Any, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five players have 32 coalitions, however many are drawn; pictures may have other numbers of players."""
+
+    def run() -> Any:
+        model = pellucid.wrap(lambda rows: rows.flatten(1).sin().sum(1, keepdim=True).square())
+        x, regions = (X[:, :5], "auto") if what == "columns" else (PICTURES, torch.stack([LABELS % 4, LABELS % 5]))
+        how = {"samples": 8, "tolerance": 1e-3, "max_samples": 300, "regions": regions}
+        return pellucid.explain(model, x, method(**how), target=0, output="logit")[0]
+
+    got, plain = run(), Game.play
+    monkeypatch.setattr(Game, "play", lambda self, q, design, before=None: plain(self, q, design))
+    again = run()
+    assert torch.allclose(got.values, again.values, atol=1e-9)
+    assert got.record.passes.rounds > 1
+    assert got.record.passes.forward <= 2 * (32 + 1 + 3)  # pictures with fewer players repeat a coalition
+    assert again.record.passes.forward > got.record.passes.forward
+
+
+PICTURES = torch.randn(2, 3, 8, 8, generator=generator(6, "pictures"), dtype=torch.float64)
+LABELS = torch.arange(64).view(8, 8) // 4
 
 
 def test_no_tolerance_for_draws_without_replacement() -> None:
