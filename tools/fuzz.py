@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -31,10 +32,11 @@ from pellucid.core import measurements as core_measurements
 from pellucid.core import store
 from pellucid.core.errors import PellucidError
 from pellucid.core.measurements import Measurements
-from pellucid.images import decode, modes, samples
+from pellucid.images import modes, samples
 from pellucid.preprocess import table as core_table
 from pellucid.regions import given as regions_given
 
+decode = import_module("pellucid.images.decode")  # a function of that name stands before it
 CRASHES = Path(__file__).parents[1] / "tests" / "data" / "crashes"
 WORK = Path(tempfile.mkdtemp())
 
