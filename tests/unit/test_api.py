@@ -18,9 +18,9 @@ from tests.unit.core.values import same
 from tests.unit.models import Calls, Convnet, net, pictures
 from torch import Tensor, nn
 
-from pellucid import api, images
+from pellucid import api, images, registry
 from pellucid.adapters.torch import TorchModel
-from pellucid.api import compare, explain, layers, plan, wrap
+from pellucid.api import compare, explain, layers, measure, plan, wrap
 from pellucid.core.ask import Attribution, Query, attribution
 from pellucid.core.errors import (
     FileExists,
@@ -582,6 +582,36 @@ def test_a_plan_shows_what_runs_inside_other_methods() -> None:
     assert re.match(
         r"inside Integrate, \d+ of 24 rows: inside Gradient, \d+ of \d+ rows: forward \+ backward: ", groups[1]
     )
+
+
+NAMES = ["deletion", "insertion_deletion", "fidelity_correlation", "avg_sensitivity", "random_logit", "sparseness"]
+
+
+@pytest.mark.parametrize("wave", [None, 1])
+@pytest.mark.parametrize("controls", [False, True])
+def test_a_plan_counts_what_is_measured(wave: int | None, controls: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Explaining and measuring together, and measuring alone of what is there: what is done, to the call."""
+    if wave is not None:
+        monkeypatch.setattr(api.waves, "WAVE", wave)
+    methods = [Gradient(), registry.make("grad_cam"), registry.make("smooth_grad", {"samples": 3})]
+    both = plan(MODEL, PIXELS, methods, metrics=NAMES, controls=controls)
+    got = explain(MODEL, PIXELS, methods)
+    alone = plan(MODEL, got, metrics=NAMES, controls=controls)
+    again = measure(MODEL, got, NAMES, inputs=PIXELS, controls=controls)[0].passes
+    kept = measure(MODEL, got, NAMES, controls=controls)[0].passes  # from the pictures that explanations keep
+    for name in ("rounds", "forward", "backward"):
+        before = getattr(got[0].record.passes, name)
+        assert getattr(alone.least, name) == getattr(alone.most, name) == getattr(kept, name)
+        assert getattr(both.least, name) == getattr(both.most, name) == getattr(again, name) + before
+    assert alone.metrics == both.metrics and alone.methods == both.methods and alone.images == both.images == 6
+    assert alone.unshared.forward > alone.least.forward
+
+
+def test_a_plan_of_measuring_refuses_what_costs_nothing_or_says_nothing() -> None:
+    with pytest.raises(ParameterError, match="cost nothing"):
+        plan(MODEL, PIXELS, "gradient", metrics=["pointing_game"])
+    with pytest.raises(ParameterError, match="metrics to measure them with"):
+        plan(MODEL, explain(MODEL, PIXELS, "gradient"))
 
 
 def test_a_plan_refuses_what_a_run_refuses() -> None:

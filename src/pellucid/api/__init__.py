@@ -26,11 +26,12 @@ from pellucid.api.entries import explained, fitting, noted, references_of
 from pellucid.api.kinds import as_classifier, as_regressor
 from pellucid.api.measuring import inputs_of, measured, subjects_of
 from pellucid.api.pipelines import of_pipeline
+from pellucid.api.planning import Judges, explaining, measuring
 from pellucid.api.progress import Meter, Progress
 from pellucid.api.waves import Reads, example_of, how_many, read, still, waves_of
 from pellucid.core.cite import bibtex
 from pellucid.core.errors import InputError, ParameterError
-from pellucid.core.explanation import Explanation, Explanations, Passes, cat, show_with
+from pellucid.core.explanation import Explanation, Explanations, cat, show_with
 from pellucid.core.measurements import Measurement, Measurements, join
 from pellucid.core.method import About, Explains, Method, is_method
 from pellucid.core.metric import AboutMetric, Measures
@@ -42,7 +43,7 @@ from pellucid.core.target import OUTPUTS, Asked, Output, Target, width
 from pellucid.engine import run
 from pellucid.engine.rehearsal import Rehearsal
 from pellucid.ops.controls import control_maps
-from pellucid.preprocess import Preprocess, Table, Tokens, Words, is_table, is_tokenizer, reads_texts
+from pellucid.preprocess import Preprocess, Table, Tokens, Words, is_table, is_tokenizer
 
 DEFAULT = ("integrated_gradients", "grad_cam")
 FOR_TEXTS = ("integrated_gradients", "input_x_gradient")
@@ -374,6 +375,8 @@ def plan(
     inputs: Any,
     methods: Any = DEFAULT,
     *,
+    metrics: str | Measures | type[Any] | Iterable[str | Measures | type[Any]] | None = None,
+    controls: bool = False,
     target: Asked = None,
     versus: Asked = None,
     top_k: int | None = None,
@@ -385,48 +388,39 @@ def plan(
 
     The model is run on one row only, to look at it and to time it. For methods that do not adapt, the passes are
     exactly those that `explain` will count.
+
+    metrics   what `measure` would do with them as well; curves that happen to be equal are not foreseen. Where inputs
+              are explanations (and methods the instances that made them), it is what `measure` would do alone
+    controls  as in `measure`
     """
     handle = as_model(model)
+    judges = None
+    if metrics is not None:
+        made = registry.make_metrics(metrics)
+        judges = Judges(metrics=made, outputs=(None,) * len(made), controls=controls)
+    if there := _explanations(inputs):
+        if judges is None:
+            raise ParameterError("a plan for explanations", "metrics to measure them with", "plan(..., metrics=...)")
+        known = () if methods is DEFAULT else registry.make_all(methods)
+        return measuring(handle, there, known, judges).plan(handle, [*dict.fromkeys(map(_titled, there))], judges)
     targets, inputs = targets_of(target, versus, top_k), read(handle, inputs, budget is not None)
     chosen, said = _chosen(handle, inputs, methods, targets, output, tolerance, budget)
     tasks = tasks_of(handle, chosen, targets, output)
-    low = high = apart = Passes()
-    lines: list[str] = []
-    seconds, peak, verification, count = [0.0, 0.0], 0, 0, 0
-    evaluator, decisions = "", ()
-    for wave in waves_of(handle, inputs, tasks):
-        one = [sliced(t, count, count + len(wave.x), wave.last) for t in tasks]
-        count += len(wave.x)
-        with handle.ready(wave.x) as session:
-            one = [fitting(task, session) for task in one]
-            session.measure()
-            references = references_of(handle)
-            for i, noise in enumerate((False, True)):
-                stand_in = Rehearsal(session, wave.x, noise)
-                outcome = run(stand_in, wave.x, one, references)
-                seconds[i] += stand_in.time
-                peak = max(peak, stand_in.peak)
-                low, high = (low + outcome.passes, high) if i == 0 else (low, high + outcome.passes)
-                if not lines:
-                    lines = outcome.lines()
-            for task in one:
-                apart += run(Rehearsal(session, wave.x, False), wave.x, [task], references).passes
-            verification += session.verification
-            evaluator, decisions = session.card.evaluator, session.decisions
-    return Plan(
-        images=count,
-        methods=tuple(m.about.title for m in chosen),
-        least=low,
-        most=high,
-        unshared=apart,
-        groups=tuple(lines),
-        peak_bytes=peak,
-        seconds=(seconds[0], seconds[1]),
-        verification=verification,
-        evaluator=evaluator,
-        decisions=(*decisions, *(f"{m.about.title}: {note}" for m, note in zip(chosen, said, strict=True) if note)),
-        what="text" if reads_texts(handle.preprocess) else "row" if isinstance(handle.preprocess, Table) else "image",
-    )
+    notes = [f"{m.about.title}: {note}" for m, note in zip(chosen, said, strict=True) if note]
+    ledger = explaining(handle, inputs, tasks, chosen, judges)
+    return ledger.plan(handle, [m.about.title for m in chosen], judges, notes)
+
+
+def _titled(e: Explanation) -> str:
+    return e.record.title
+
+
+def _explanations(inputs: Any) -> list[Explanation]:
+    """Those that are given instead of inputs; none where inputs are."""
+    if isinstance(inputs, Explanation):
+        return [inputs]
+    listed = isinstance(inputs, (Explanations, list, tuple)) and len(inputs) > 0
+    return list(inputs) if listed and all(isinstance(one, Explanation) for one in inputs) else []
 
 
 def report(

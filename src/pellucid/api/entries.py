@@ -35,7 +35,7 @@ from pellucid.core.method import Method
 from pellucid.core.method import parameters as parameters_of
 from pellucid.core.site import as_site
 from pellucid.core.target import Pick, Score, Unit, converted, ranked
-from pellucid.engine import Result, Task, run
+from pellucid.engine import Outcome, Result, Task, run
 from pellucid.engine.rehearsal import Rehearsal
 from pellucid.ops.layers import each
 from pellucid.ops.reference import References
@@ -50,16 +50,23 @@ def explained(handle: Handle, wave: Wave, tasks: Sequence[Task], meter: Meter | 
         outcome = run(session, wave.x, tasks, references_of(handle), counted, known_of(session))
         _finite(outcome.outputs, wave.inputs.name)
         seconds = time.perf_counter() - start
-        prediction = _prediction(session, outcome.outputs)
-        passes = replace(outcome.passes, verification=session.verification)
-        most = max(rows for _, rows in outcome.shared)
-        entries: list[Explanation] = []
-        outputs = outcome.outputs.detach()
-        for task, result in zip(tasks, outcome.results, strict=True):
-            record = _record(session, task, result.attribution, passes, seconds, most)
-            entries += [
-                _entry(session, task, result, t, wave, prediction, outputs, record) for t in range(len(result.picks))
-            ]
+        return entries_of(session, wave, tasks, outcome, seconds)
+
+
+def entries_of(
+    session: Ready, wave: Wave, tasks: Sequence[Task], outcome: Outcome, seconds: float
+) -> list[Explanation]:
+    """What the engine found, by task and then by target."""
+    prediction = _prediction(session, outcome.outputs)
+    passes = replace(outcome.passes, verification=session.verification)
+    most = max(rows for _, rows in outcome.shared)
+    entries: list[Explanation] = []
+    outputs = outcome.outputs.detach()
+    for task, result in zip(tasks, outcome.results, strict=True):
+        record = _record(session, task, result.attribution, passes, seconds, most)
+        entries += [
+            _entry(session, task, result, t, wave, prediction, outputs, record) for t in range(len(result.picks))
+        ]
     return entries
 
 

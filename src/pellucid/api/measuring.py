@@ -206,10 +206,8 @@ def measured(
     outputs: per metric, the number of the model that is looked at; None for the metric's own
     """
     start = time.perf_counter()
-    others = subjects if any("others" in m.about.wants for m in metrics) else ()
     with handle.ready(wave.x) as session:
-        here = [(s, s.rows(wave)) for s in subjects]
-        jobs = [job for s, rows in here for job in _jobs(s, rows, metrics, outputs, session, others, handle.can)]
+        jobs = jobs_of(wave, metrics, subjects, outputs, session, handle.can)
         asked = [job for job in jobs if not job.unfit]
         tasks = [job.task() for job in asked]
         counted = None if meter is None else counter(session, wave, tasks, references_of(handle), meter)
@@ -230,6 +228,20 @@ def measured(
             )
             for job in jobs
         ]
+
+
+def jobs_of(
+    wave: Wave,
+    metrics: Sequence[Metric],
+    subjects: Sequence[Subject],
+    outputs: Sequence[Output | None],
+    session: Ready,
+    can: frozenset[Can],
+) -> list[Job]:
+    """Every metric of every subject, on the rows of one wave. Raises InputError where those are others."""
+    others = subjects if any("others" in m.about.wants for m in metrics) else ()
+    here = [(s, s.rows(wave)) for s in subjects]
+    return [job for s, rows in here for job in _jobs(s, rows, metrics, outputs, session, others, can)]
 
 
 def _jobs(

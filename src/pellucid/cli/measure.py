@@ -61,6 +61,7 @@ INDEX = "explanations.json"
     help="Metrics as that library defines them, where it is sound: parameters, and the number looked at.",
 )
 @click.option("--controls", is_flag=True, help="Measure a random map, the photo's edges and its centre beside them.")
+@click.option("--plan", "planned", is_flag=True, help="Only tell what it would cost, before it is done.")
 @click.option("-o", "--output-file", "place", metavar="FILE.json", help="Keep the numbers, for Measurements.read.")
 @click.option("--overwrite", is_flag=True, help="Replace that file; refused otherwise.")
 @talk_options
@@ -74,7 +75,10 @@ def command(talk: Talk, request: Request, metrics: tuple[str, ...], masks: str |
     controls, compat, to = keep["controls"], keep["compat"], _place(keep["place"], keep["overwrite"])
     if len(request.models) > 1:
         raise click.UsageError(f"{len(request.models)} models: explanations are measured on the model they explain.")
-    chosen, request = _metrics(metrics, request, compat)
+    chosen, request = metrics_of(metrics, request, compat)
+    if keep["planned"]:
+        _plan(request, chosen, controls, talk)
+        return
     refuse_without_masks(chosen, masks)
     import pellucid
 
@@ -93,7 +97,23 @@ def command(talk: Talk, request: Request, metrics: tuple[str, ...], masks: str |
         tell_failed(job, talk)
 
 
-def _metrics(words: Sequence[str], request: Request, compat: str | None) -> tuple[tuple[Metric, ...], Request]:
+def _plan(request: Request, chosen: tuple[Metric, ...], controls: bool, talk: Talk) -> None:
+    """What measuring would cost: of what was explained before by itself, else with the explaining."""
+    import pellucid
+
+    job = None
+    if saved := _saved(request, None):
+        found = pellucid.plan(saved[0], saved[1], metrics=chosen, controls=controls)
+    else:
+        job = look_up(request, talk)
+        found = pellucid.plan(job.models[0], job.inputs, job.methods, metrics=chosen, controls=controls, **job.options)
+    talk.say(str(found))
+    talk.document({"schema": 1, **asdict(found), "failed": job.reasons if job else []})
+    if job is not None and job.given.failed:
+        tell_failed(job, talk)
+
+
+def metrics_of(words: Sequence[str], request: Request, compat: str | None) -> tuple[tuple[Metric, ...], Request]:
     """The metrics with their own --param, and the request with the others."""
     from pellucid import api, registry
 

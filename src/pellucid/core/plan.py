@@ -20,7 +20,7 @@ class Plan:
     least: Passes
     most: Passes
     unshared: Passes
-    """The same methods, one after the other."""
+    """The same methods and metrics, one after the other."""
     groups: tuple[str, ...]
     """One line per group of rows that share their passes."""
     peak_bytes: int
@@ -33,6 +33,8 @@ class Plan:
     decisions: tuple[str, ...]
     what: str = "image"
     """What they are, in a word."""
+    metrics: tuple[str, ...] = ()
+    """Those that the explanations are measured with, which is part of the work."""
 
     def __str__(self) -> str:
         def span(low: float, high: float, show: str = "{:.0f}") -> str:
@@ -41,6 +43,7 @@ class Plan:
         a, b, u = self.least, self.most, self.unshared
         lines = [
             f"plan for {self.images} {self.what}{'' if self.images == 1 else 's'}: {', '.join(self.methods)}",
+            *([f"  measured by      {', '.join(self.metrics)}"] if self.metrics else []),
             f"  rounds           {span(a.rounds, b.rounds)}",
             f"  forward rows     {span(a.forward, b.forward)}   (unshared {u.forward})",
             f"  backward rows    {span(a.backward, b.backward)}   (unshared {u.backward})",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pellucid.core.ask import Can, Query, Variant, Where, together
-from pellucid.core.errors import ParameterError
+from pellucid.core.errors import InputError
 from pellucid.core.fold import Only, Stack
 from pellucid.core.method import Method, at_least, is_method, one_of, param
 from pellucid.core.metric import Map, Reading, metric, reading
@@ -55,7 +55,7 @@ class InputInvariance:
 
     async def measure(self, q: Query, e: Map) -> Reading:
         if e.method is None:
-            raise ParameterError("input invariance without the method", "the method that made the map")
+            raise InputError("a map that no method made", "the method that made the map")
         if _relevance(e.method):
             nothing = torch.full((len(q.x),), torch.nan, dtype=torch.float64)
             return reading(nothing, without={RULES: nothing.isnan()})

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pellucid.core.ask import Can, Query, Variant, Where, together
-from pellucid.core.errors import ParameterError
+from pellucid.core.errors import InputError, ParameterError
 from pellucid.core.fold import Only
 from pellucid.core.method import Method, at_least, one_of, param
 from pellucid.core.metric import Map, Reading, metric, reading
@@ -150,7 +150,7 @@ async def under(q: Query, e: Map, variants: list[Variant]) -> list[Tensor]:
 def asked(e: Map) -> Method:
     """The method that made a map."""
     if e.method is None:
-        raise ParameterError("a metric that explains again without the method", "the method that made the map")
+        raise InputError("a map that no method made", "the method that made the map")
     return e.method
 
 

@@ -169,3 +169,18 @@ def test_masks_that_do_not_fit_are_refused(run, photos, masks):
     assert "no mask of dog.png" in (missing := run(*words).stderr) and "perhaps 'dgo'" in missing
     Image.new("L", (24, 20), 1).save(masks / "dog.jpg")
     assert "JPEG" in run(*words).stderr
+
+
+def test_what_it_would_cost(run, photos, tmp_path):
+    """Before anything is explained, and of what was explained before."""
+    words = ("-M", TINY, photos, "-m", "gradient,grad_cam", "--metric", "deletion", "--param", "deletion.steps=4")
+    planned = json.loads(run("measure", *words, "--plan", "--json").stdout)
+    assert planned == json.loads(run("plan", *words, "--json").stdout) | {"seconds": planned["seconds"]}
+    done = json.loads(run("measure", *words, "--json").stdout)
+    explained = json.loads(run("plan", *words[:5], "--json").stdout)
+    wanted = done["passes"]["forward"] + explained["least"]["forward"]
+    assert planned["least"]["forward"] == wanted and planned["metrics"] == ["Deletion"]
+    assert run("explain", "-M", TINY, photos, "-m", "gradient,grad_cam", "-o", tmp_path / "out").exit_code == 0
+    saved = run("measure", tmp_path / "out", "--model", TINY, "--metric", "deletion", "--plan", *words[-2:])
+    assert f"forward rows     {done['passes']['forward']} " in saved.stdout
+    assert run("plan", *words[:5], "--controls").exit_code == 2

@@ -22,6 +22,11 @@ PLAN = Plan(
 )
 
 
+def test_metrics_have_a_line_where_there_are_some() -> None:
+    lines = str(replace(PLAN, metrics=("Deletion", "Infidelity"))).splitlines()
+    assert lines[1] == "  measured by      Deletion, Infidelity" and len(lines) == len(str(PLAN).splitlines()) + 1
+
+
 def test_every_number_has_its_line() -> None:
     assert str(PLAN).splitlines() == [
         "plan for 1 image: Gradient, LIME",

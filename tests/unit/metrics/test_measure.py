@@ -304,6 +304,16 @@ class OnlyHere:
         return attribution(q.x[None])
 
 
+def test_controls_which_no_method_made_stop_no_metric_that_asks_the_method() -> None:
+    model = tiny.make("convnet")
+    handle = api.wrap(model.module)
+    e = api.explain(handle, model.x, ["gradient"])
+    names = [n for n in registry.metrics() if "method" in registry.find_metric(n).about.wants]
+    for m in api.measure(handle, e, names, inputs=model.x, controls=True):
+        if m.judged.method != "gradient":
+            assert set(m.reasons) <= {"not defined for a map that no method made", "the method draws nothing"}
+
+
 def test_a_method_that_cannot_be_asked_elsewhere_stops_no_other() -> None:
     """The robustness of two methods, asked at the same points: one has a reason, the other its number."""
     handle, x = api.wrap(Refused()), random(3, 1, 4, 4).float()
