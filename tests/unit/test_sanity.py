@@ -75,6 +75,8 @@ def test_results_carry_the_verdicts(handle: api.Handle) -> None:
     guided = got.explanations[1].check("sanity: randomised weights")
     assert guided is not None and guided.passed == (False, False) and guided.limit == 0.5
     assert got.explanations[0].check("sanity: randomised weights").passed == (True, True)
+    worst = next(v for v in got if v.method == "guided_backprop" and v.test == "randomised weights").value
+    assert math.fsum(guided.value) / 2 == pytest.approx(worst)  # the step that the verdict looks at
     assert got.explanations[0].check("sanity: other methods").judged is False
     values = api.measure(handle, got.explanations[0], ["rank_agreement"], inputs=rows(2))[0].values
     assert len(values) == 2

@@ -170,4 +170,5 @@ def _write(sane: Sanity, path: Path) -> None:
         return
     from pellucid.views.report import write_report
 
-    write_report(sane.explanations, path, overwrite=True)
+    name = sane.measurements[0].model.name
+    write_report(sane.explanations, path, title=f"Would these methods tell {name} from a random model?", overwrite=True)

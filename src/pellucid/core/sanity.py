@@ -179,9 +179,7 @@ def _state(value: float, error: float, limit: float) -> State:
 
 def worst_step(m: Measurement, limit: float) -> tuple[float, float, str]:
     """Of a cascade: the largest mean magnitude over its steps, the error there, and where the map is lost, in words."""
-    curves = [c for c, v in zip(m.curve or (), m.values, strict=True) if not math.isnan(v)]
-    x = curves[0][0]
-    each = [[abs(c[1][k]) for c in curves] for k in range(len(x))]
+    x, each = _steps(m)
     means = [math.fsum(one) / len(one) for one in each]
     k = max(range(len(x)), key=lambda i: means[i])
     n = len(each[k])
@@ -193,10 +191,26 @@ def worst_step(m: Measurement, limit: float) -> tuple[float, float, str]:
     return means[k], error, at
 
 
+def _steps(m: Measurement) -> tuple[Sequence[float], list[list[float]]]:
+    """How much was redrawn at every step, and the magnitudes there, of the inputs that have a value."""
+    curves = [c for c, v in zip(m.curve or (), m.values, strict=True) if not math.isnan(v)]
+    x = curves[0][0]
+    return x, [[abs(c[1][k]) for c in curves] for k in range(len(x))]
+
+
+def _judged(m: Measurement) -> tuple[float, ...]:
+    """Per input, the number that the verdict looks at: of a cascade, at its worst step."""
+    if m.curve is None or not m.known:
+        return m.values
+    each = _steps(m)[1]
+    worst = iter(max(each, key=math.fsum))
+    return tuple(math.nan if math.isnan(v) else next(worst) for v in m.values)
+
+
 def _attached(e: Explanation, mine: Sequence[Verdict], ms: Sequence[Measurement], place: int) -> Explanation:
     """An explanation with the verdicts on its method among its checks: the numbers of its own rows, one verdict."""
     metric = {t.name: t.metric for t in TESTS}
-    values = {m.metric: m.values for m in ms if m.judged.place == place}
+    values = {m.metric: _judged(m) for m in ms if m.judged.place == place}
     checks = tuple(
         Check(
             name=f"sanity: {v.test}",
