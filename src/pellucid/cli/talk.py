@@ -134,17 +134,19 @@ class _Lines:
     """Plain lines, for logs."""
 
     def __init__(self) -> None:
-        self.done, self.start, self.said = 0, time.monotonic(), time.monotonic()
+        self.done, self.said = 0, time.monotonic()
+        self.first: tuple[int, float] | None = None
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
-        if done < self.done:
-            self.start = now
+        if self.first is None or done < self.done:
+            self.first = done, now  # what came before is the model's preparation, and no measure of a row
         self.done = done
-        if now - self.said < LOG_EVERY or done >= total:
+        rows = done - self.first[0]
+        if not rows or now - self.said < LOG_EVERY or done >= total:
             return
         self.said = now
-        left = (now - self.start) / done * (total - done)
+        left = (now - self.first[1]) / rows * (total - done)
         click.echo(f"{done} of {total} rows, about {left:.0f} s left", err=True)
 
     def close(self) -> None:

@@ -130,6 +130,16 @@ def test_off_a_terminal_progress_is_lines_with_the_time_left(run, cat, monkeypat
         assert "rows, about" not in run(*words, silent).stderr
 
 
+def test_the_time_left_is_that_of_rows_not_of_what_came_before(monkeypatch, capsys):
+    clock = iter([0.0, 100.0, 101.0, 111.0, 112.0])
+    monkeypatch.setattr(talk.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(talk, "LOG_EVERY", 5.0)
+    with talk.progress(talk.Talk()) as shown:
+        for done in (1, 2, 12, 13):
+            shown(done, 52)
+    assert capsys.readouterr().err.splitlines() == ["2 of 52 rows, about 50 s left", "12 of 52 rows, about 40 s left"]
+
+
 def test_on_a_terminal_progress_is_a_bar(monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     with talk.progress(talk.Talk()) as shown:
