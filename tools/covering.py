@@ -221,15 +221,17 @@ class Covering:
     def served(self, file: str, statement: ast.stmt, owner: ast.stmt | None) -> set[str]:
         """The tests that use what a statement of the module defines: a function, a class, or a name."""
         thing = owner or statement
-        found = self.at(file, range(thing.lineno, (thing.end_lineno or thing.lineno) + 1)) - {""}
-        if found and isinstance(thing, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        inner = [n for n in ast.walk(thing) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))]
+        bodies = (n for one in inner for n in range(one.body[0].lineno, (one.end_lineno or one.lineno) + 1))
+        found = self.at(file, bodies) - {""}
+        if found and not isinstance(thing, ast.ClassDef):
             return found
         names = {n.id for n in ast.walk(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-        names |= {thing.name} if isinstance(thing, ast.ClassDef) else set()
-        for name in names:
-            for other in self.ran:
-                text = (SOURCE / other).read_text(encoding="utf-8").splitlines()
-                found |= self.at(other, (n for n, line in enumerate(text, 1) if re.search(rf"\b{name}\b", line)))
+        names = {thing.name} if isinstance(thing, ast.ClassDef) else names
+        for other in self.ran if names else ():
+            word = re.compile(rf"\b({'|'.join(names)})\b")
+            text = (SOURCE / other).read_text(encoding="utf-8").splitlines()
+            found |= self.at(other, (n for n, line in enumerate(text, 1) if word.search(line)))
         return found - {""} or set[str]().union(*self.ran.get(file, {}).values())
 
 

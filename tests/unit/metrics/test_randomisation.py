@@ -214,12 +214,15 @@ def test_parts_that_do_nothing_for_both() -> None:
     assert all(v > 0 for v in m.extras["missed"])
     together = torch.stack([torch.arange(64).view(8, 8) // 4, torch.arange(64).view(8, 8) // 32])
     both, *lone = (
-        api.measure(handle, explained(Corners(), x[i], wrong[i]), [NonSensitivity(regions=together[i])], inputs=x[i])[0]
+        api.measure(handle, explained(Corners(), x[i], missed[i]), [NonSensitivity(regions=together[i])], inputs=x[i])[
+            0
+        ]
         for i in (slice(0, 2), slice(0, 1), slice(1, 2))
     )
     for name in ("dummy", "missed"):
         close(both.extras[name], [one.extras[name][0] for one in lone])
     close(both.values, [one.values[0] for one in lone])  # sixteen parts, and two
+    close(both.values, [2 / 16, 1 / 2])  # the corner is two strips of four, or in one half
 
 
 def test_a_redrawn_model_has_no_double() -> None:
