@@ -174,12 +174,6 @@ class Covering:
         known = seconds.keys() | {""}
         return cls(seconds, {f: {n: names & known for n, names in lines.items()} for f, lines in ran.items()}, within)
 
-    def without(self, names: set[str]) -> Covering:
-        """Without some tests."""
-        left = {name: spent for name, spent in self.seconds.items() if name not in names}
-        ran = {file: {n: here - names for n, here in lines.items()} for file, lines in self.ran.items()}
-        return Covering(left, ran, {name: [n for n in self.within[name] if n in left] for name in left})
-
     def at(self, file: str, lines: Iterable[int]) -> set[str]:
         """The tests that run one of the lines, "" among them."""
         here = self.ran.get(file, {})

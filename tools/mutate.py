@@ -200,18 +200,17 @@ def file_of(test: str) -> str:
     return test.partition("::")[0]
 
 
-def unchanged(known: Covering) -> set[str]:
-    """The tests that fail in this order without any change: they say nothing."""
+def unchanged(tests: set[str]) -> set[str]:
+    """Those of some tests that fail without any change, one after the other in a process: they say nothing."""
     bad = set[str]()
 
     def act(items: dict[str, pytest.Item]) -> None:
-        order = sorted((n for n in known.seconds if n in items), key=lambda name: known.seconds[name])
-        here = [items[name] for name in order]
-        for item, then in zip(here, [*here[1:], None], strict=True):
-            if outcome(item, then) == "failed":
-                bad.add(item.nodeid)
+        here = [items[name] for name in sorted(tests) if name in items]
+        bad.update(
+            one.nodeid for one, then in zip(here, [*here[1:], None], strict=True) if outcome(one, then) == "failed"
+        )
 
-    collect({file_of(name) for name in known.seconds}, act)
+    collect({file_of(name) for name in tests}, act)
     return bad
 
 
@@ -257,12 +256,19 @@ def main() -> None:
     words.add_argument("--again", nargs="*", help="try those once more that were alive; or those of these keys")
     words.add_argument("--only", choices=PACKAGES, help="those of one package")
     words.add_argument("--tests", nargs="*", default=TESTS, help="where to look for tests, below tests/")
-    words.add_argument("--check", action="store_true", help="first run all tests without a change")
+    words.add_argument("--check", action="store_true", help="only run the tests that noticed something, unchanged")
     words.add_argument("--show", action="store_true", help="only tell the results")
     given = words.parse_args()
     os.chdir(ROOT)
     drawn, sizes = draw(given.mutants, given.seed)
     results = given.folder / f"results-{given.seed}.jsonl"
+    if given.check:
+        alert = {said["by"] for said in read(results).values() if said["result"] == KILLED and "::" in said["by"]}
+        sys.path[:0] = [str(ROOT), str(SOURCE.parent)]
+        calm()
+        sys.stdout.write(f"{len(alert)} tests, {len(bad := unchanged(alert))} fail unchanged\n")
+        sys.stdout.writelines(f"{name}\n" for name in sorted(bad))
+        return
     if given.show:
         sys.stdout.write(table(drawn, read(results), sizes))
         return
@@ -291,11 +297,6 @@ def go(left: Sequence[Mutant], results: Path, given: argparse.Namespace) -> None
     known = Covering.of(looks(files, given.folder / "lines"))
     calm()
     end = time.monotonic() + given.seconds
-    bad = given.folder / "bad.json"
-    if given.check:
-        fork(lambda: void(bad.write_text(json.dumps(sorted(unchanged(known))), encoding="utf-8")))
-    if bad.exists():
-        known = known.without(set(json.loads(bad.read_text(encoding="utf-8"))))
 
     def note(trial: Trial, said: str, last: str, seconds: float) -> None:
         line = {"key": trial.one.key, "mutant": str(trial.one), "result": said, "by": last, "tests": trial.tests}
