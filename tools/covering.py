@@ -209,8 +209,8 @@ class Covering:
         if not isinstance(thing, ast.ClassDef):
             return set()
         snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", thing.name).lower()
-        called = re.compile(rf"\[.*\b({thing.name}|{snake})\b.*\]")
-        return {name for name in self.seconds if called.search(name)}
+        called = re.compile(rf"::.*(\b|_)({thing.name}|{snake})(\b|_)")
+        return {name for name in self.seconds if called.search(name) and "/unit/" in name}
 
     def served(self, file: str, statement: ast.stmt, owner: ast.stmt | None) -> set[str]:
         """The tests that use what a statement of the module defines: a function, a class, or a name."""
