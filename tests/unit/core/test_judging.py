@@ -237,6 +237,16 @@ def test_the_cheapest_of_those_that_cannot_be_told_apart() -> None:
     assert "1e+11 times" in free.reasons[1]
 
 
+def test_those_that_do_exactly_as_well_are_named() -> None:
+    best = line("best", 1.0)
+    twins = [line(name, 1.0, 1.0, ranks=(1.0, 1.0, 1.0), rows=20.0) for name in ("one", "two")]
+    twins = [replace(one, ranks=best.ranks) for one in twins]
+    assert advise([best, twins[0]], COLUMNS, 8, 0.05).reasons[1:] == ("One does exactly as well on every photo.",)
+    assert advise([best, *twins], COLUMNS, 8, 0.05).reasons[1:] == ("One and Two do exactly as well on every photo.",)
+    other = replace(twins[0], ranks=(2.0,))
+    assert len(advise([best, other], COLUMNS, 8, 0.05).reasons) == 1
+
+
 def test_methods_without_a_score_and_with_failures_are_no_candidates() -> None:
     best, odd = line("best", 2.0), line("odd", NAN, 0.5, rows=1.0)
     failed = line("failed", 1.0, 0.5, rows=1.0, failed=("other class", "shifted input"))
