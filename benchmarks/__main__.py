@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 import pellucid
-from benchmarks import games, memory, metrics
+from benchmarks import games, memory, metrics, tables
 from benchmarks.cases import Case, bundled, small
 from benchmarks.propagated import propagated, refusals
 from benchmarks.timing import interleaved
@@ -35,6 +35,7 @@ def main() -> None:
         *_bundled(),
         *_propagated(),
         *games.tables(),
+        *tables.tables(),
         *metrics.tables(),
         *_small(),
         *_cold(),
