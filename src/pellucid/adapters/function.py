@@ -24,7 +24,7 @@ AT_ONCE = 64 * 2**20
 """Bytes of rows that are given to a function at once."""
 TIMED = 64
 """Rows with which a function is timed."""
-MOST = 4096
+MOST = 8192
 """Rows that are given to a function at once, at most."""
 
 
@@ -43,7 +43,7 @@ class FunctionModel:
     front   how somebody's inputs become rows, and rows what the function takes
     labels  class names, in the order of the outputs
     emits   what the scores are; found out by looking at the first rows when not given
-    rows    rows at once; `auto` as many as take 64 MB, at most 4,096
+    rows    rows at once; `auto` as many as take 64 MB, at most 8,192
     source  what was wrapped, for the name and the fingerprint; the function itself by default
     processes  in which the function runs at once, for functions that hold Python's lock; 1 for this one. The function
                must be one that can be pickled. They end with `close()`, or with the handle
