@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,6 +50,24 @@ def keras_model(
     if isinstance(model, nn.Module):
         return KerasModel(KerasModule(model), preprocess, labels, name=name, outputs=outputs, emits=emits, rows=rows)
     return KerasScores(model, preprocess, labels, name=name, outputs=outputs, emits=emits, rows=rows)
+
+
+_borrowed: weakref.WeakKeyDictionary[Any, tuple[tuple[int, ...], KerasModel]] = weakref.WeakKeyDictionary()
+"""Handles on bare models, kept as long as somebody keeps the model, and of which layers and variables they are."""
+
+
+def bare_keras(model: Any) -> KerasModel | KerasScores:
+    """The handle on a bare model: the same in every call, while its layers and variables are the same objects."""
+    if not isinstance(model, nn.Module):
+        return keras_model(model)
+    _check(model)
+    variables: Any = model.variables
+    parts = tuple(id(layer) for _, layer in _named(model)) + tuple(id(v.value) for v in variables)
+    known, handle = _borrowed.get(model, ((), None))
+    if handle is None or known != parts:  # what the handle refers to lives on, so that no other object has its id
+        handle = KerasModel(KerasModule(model, borrowed=True), None, None, name=str(model.name))
+        _borrowed[model] = (parts, handle)
+    return handle
 
 
 def _check(model: Any) -> None:
@@ -245,11 +264,13 @@ class KerasModule(nn.Module):
     batch norms are one call, as rules know them, where Keras computes (x − μ) · γ/√(σ² + ε) + β in pieces.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, borrowed: bool = False) -> None:
+        """borrowed: do not keep the model alive."""
         super().__init__()
-        self.held = (model,)
+        self.held = (weakref.ref(model) if borrowed else lambda: model,)
         self.takes = Takes.of(model)
-        self.layers = dict(_named(model))
+        *below, (self.own, _) = _named(model)
+        self.below = dict(below)
         self.drew: frozenset[str] = frozenset()
         """`keras`, where inference draws from one of Keras' own generators."""
         for variable in model.variables:
@@ -262,8 +283,21 @@ class KerasModule(nn.Module):
 
     @property
     def inside(self) -> Any:
-        """The Keras model."""
-        return self.held[0]
+        """The Keras model. Raises InputError where it was borrowed and is gone."""
+        model = self.held[0]()
+        if model is None:
+            raise InputError("a Keras model that is gone", "a model that is still referred to")
+        return model
+
+    @property
+    def borrows(self) -> Any:
+        """The Keras model where it was borrowed: its attributes hold it, and must not be held elsewhere."""
+        return self.inside if isinstance(self.held[0], weakref.ref) else None
+
+    @property
+    def layers(self) -> dict[str, Any]:
+        """Every layer by its Keras name, the model itself the last."""
+        return {**self.below, self.own: self.inside}
 
     @property
     def channels_last(self) -> frozenset[str]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pellucid import images, registry, views, zoo
 from pellucid.adapters import FunctionModel, Handle, TorchModel
 from pellucid.adapters.choice import adapted
-from pellucid.adapters.keras import is_keras, keras_model
+from pellucid.adapters.keras import bare_keras, is_keras, keras_model
 from pellucid.adapters.pipelines import is_pipeline
 from pellucid.adapters.processes import alone
 from pellucid.adapters.torch.tokens import Fed
@@ -157,7 +157,7 @@ def as_model(model: Handle | nn.Module | str) -> Handle:
     if isinstance(model, str):
         return load(model)
     if is_keras(model):
-        return keras_model(model)
+        return bare_keras(model)
     if is_pipeline(model):
         return wrap(model)
     if isinstance(model, nn.Module):

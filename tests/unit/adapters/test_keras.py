@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Generator
 from typing import Any
 
@@ -19,6 +21,7 @@ from tests.unit.adapters.keras_nets import InTorch, L, classifier, keras, precis
 
 import pellucid
 from pellucid.adapters.keras import KerasScores
+from pellucid.api import as_model
 from pellucid.core.errors import InputError, RuleError, SiteError, UnsupportedModel
 from pellucid.propagation.lrp.presets import PRESETS
 
@@ -364,3 +367,29 @@ def test_jax_and_numpy(backend: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[0] == backend and done.stdout.split()[-1] == "keras"
+
+
+# -- bare models ---------------------------------------------------------------------------------------------------
+
+
+def test_a_bare_model_keeps_its_handle_while_it_is_what_it_was_and_is_not_kept_alive() -> None:
+    model = keras.Sequential([keras.Input((8, 8, 3)), L.Conv2D(2, 3), L.BatchNormalization(), L.Flatten(), L.Dense(3)])
+    x = np.random.default_rng(0).random((2, 8, 8, 3))
+    handle = as_model(model)
+    assert as_model(model) is handle
+    (first,) = pellucid.explain(model, x, "gradient", target=0, output="logit")
+    for variable in model.trainable_variables:
+        variable.assign(variable * 0.5)
+    (second,) = pellucid.explain(model, x, "gradient", target=0, output="logit")
+    (wrapped,) = pellucid.explain(pellucid.wrap(model), x, "gradient", target=0, output="logit")
+    assert torch.equal(second.values, wrapped.values)
+    assert second.record.model.fingerprint == wrapped.record.model.fingerprint != first.record.model.fingerprint
+    model.add(L.Dense(2))
+    (third,) = pellucid.explain(model, x, ["gradient"], target=0, output="logit")
+    assert third.outputs is not None
+    assert third.outputs.shape == (2, 2)
+    assert as_model(model) is not handle
+    gone = weakref.ref(model)
+    del model, handle
+    gc.collect()
+    assert gone() is None

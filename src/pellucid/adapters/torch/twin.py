@@ -43,7 +43,8 @@ class Watch:
     __slots__ = ("attributes", "empty", "held", "objects", "samples", "tables", "tensors", "thens")
 
     def __init__(self, module: nn.Module) -> None:
-        every = list(module.modules())
+        borrows = getattr(module, "borrows", None)
+        every = [each for each in module.modules() if each is not borrows]
         tables = [table for each in every for table in (each._modules, *(each.__dict__[name] for name in HOOKS))]
         holders = [held for each in every for held in (each._parameters, each._buffers)]
         self.empty = [table for table in (*tables, *holders) if not table]
