@@ -118,6 +118,8 @@ def test_maps_that_are_one_but_for_rounding_rank_the_same_and_it_is_said() -> No
         api.wrap(Corners()), X, methods, target=0, controls=False, sanity=False, metrics=["fidelity_correlation"]
     )
     assert got.line("one").ranks == got.line("other").ranks
+    assert ["*" in line for line in str(got).splitlines()[1:4]] == [True, True, False]
+    assert render(got, date="2026-01-01").count('class="best"') == 2
     assert "exactly as well on every photo" in " ".join(got.advice.reasons)
 
 

@@ -16,6 +16,8 @@ from pellucid.core.measurements import ARROWS, Measurements
 from pellucid.core.sanity import SIGNS, Sanity
 
 SCHEMA = 1
+NEAR = 1e-3
+"""Part of the range of all values below which two are equal: maps that differ by rounding turn at their kinks."""
 RANDOM = "control_random"
 """The control that has to be beaten beyond doubt; no other one may rank better."""
 
@@ -187,13 +189,19 @@ def _sanity(card: Scorecard, one: Line) -> str:
 
 
 def _cell(card: Scorecard, one: Line, i: int) -> str:
-    cell, column = one.cells[i], card.columns[i]
+    cell = one.cells[i]
     if math.isnan(cell.mean):
         return "–"
-    means = [other.cells[i].mean for other in card.lines if not math.isnan(other.cells[i].mean)]
-    best = {"higher": max(means), "lower": min(means)}.get(column.better)
     reach = "" if math.isnan(cell.high) else f" ± {(cell.high - cell.low) / 2:.2g}"
-    return f"{cell.mean:.3g}{reach}{'*' if cell.mean == best else ''}"
+    return f"{cell.mean:.3g}{reach}{'*' if best(card, cell, i) else ''}"
+
+
+def best(card: Scorecard, cell: Cell, i: int) -> bool:
+    """Whether a cell has the best mean of column i; as ranks, means that differ by rounding share it."""
+    means = [other.cells[i].mean for other in card.lines if not math.isnan(other.cells[i].mean)]
+    ends = {"higher": max(means), "lower": min(means)}
+    better = card.columns[i].better
+    return better in ends and abs(cell.mean - ends[better]) <= NEAR * (max(means) - min(means))
 
 
 def advise(lines: Sequence[Line], columns: Sequence[Column], photos: int, alpha: float) -> Advice:

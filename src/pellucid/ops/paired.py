@@ -10,6 +10,7 @@ from itertools import product
 import torch
 
 from pellucid.core.points import generator
+from pellucid.core.scorecard import NEAR
 
 EXACT = 14
 """Pairs up to which all signs are tried."""
@@ -83,14 +84,10 @@ def _signs(n: int) -> torch.Tensor:
     return torch.randint(2, (DRAWS, n), generator=generator(0, "sign flips", n)).double() * 2 - 1
 
 
-NEAR = 1e-3
-"""Part of the range of all values below which two are equal: maps that differ by rounding turn at their kinks."""
-
-
-def mean_ranks(values: Sequence[float], lower: bool) -> list[float]:
+def mean_ranks(values: Sequence[float], lower: bool, near: float = NEAR) -> list[float]:
     """The rank of each, 1 for the best; those that are equal, but for rounding, share theirs; NaN stays NaN."""
     known = [v for v in values if not math.isnan(v)]
-    near = NEAR * (max(known) - min(known)) if known else 0.0
+    near *= max(known) - min(known) if known else 0.0
 
     def rank(v: float) -> float:
         better = sum(1 for w in known if (w < v - near if lower else w > v + near))

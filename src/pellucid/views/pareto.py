@@ -37,7 +37,7 @@ def pareto(card: Scorecard, *, title: bool = True) -> Figure:
     taken: list[tuple[float, float, float, float]] = [
         (across(o.rows) - DOT, down(o.score) - DOT, across(o.rows) + DOT, down(o.score) + DOT) for o in points
     ] + [(LEFT, down(o.score) - 1, LEFT + WIDE, down(o.score) + 1) for o in controls]
-    for one in sorted(points, key=lambda o: o.method == card.advice.method):  # the chosen one on top
+    for one in sorted(points, key=lambda o: o.method != card.advice.method):  # the chosen one's name stands beside it
         marks += _point(card, one, across(one.rows), down(one.score), taken)
     return Figure(width=LEFT + WIDE + RIGHT, height=TOP + HIGH + BOTTOM, marks=tuple(marks), alt=_alt(card, points))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from pellucid.core.sanity import TESTS, Verdict
-from pellucid.core.scorecard import Cell, Column, Line, Scorecard
+from pellucid.core.scorecard import Cell, Line, Scorecard, best
 from pellucid.views.pareto import front, pareto
 from pellucid.views.report.layers import photo_jpeg
 from pellucid.views.report.markup import asset, filled, uri
@@ -86,7 +86,7 @@ def _row(card: Scorecard, one: Line) -> Row:
     verdicts = () if card.sanity is None or one.control else card.sanity.of(one.method)
     return Row(
         line=one,
-        entries=tuple(_entry(card, i, column, one.cells[i]) for i, column in enumerate(card.columns)),
+        entries=tuple(_entry(card, i, one.cells[i]) for i in range(len(card.columns))),
         score="–" if math.isnan(one.score) else f"{one.score:.1f}",
         p="" if math.isnan(one.p) else "< 0.001" if one.p < 0.001 else f"{one.p:.2g}",
         tied=one.title in card.advice.tied,
@@ -99,20 +99,19 @@ def _chip(v: Verdict) -> tuple[str, str, str, str]:
     return MARKS[v.state], v.test, f"{v.value:.2f}", v.says
 
 
-def _entry(card: Scorecard, i: int, column: Column, cell: Cell) -> Entry:
+def _entry(card: Scorecard, i: int, cell: Cell) -> Entry:
     if math.isnan(cell.mean):
         return Entry(mean="–", reach="", best=False, why=cell.reason, start=0, long=0, at=-1)
     known = [one.cells[i] for one in card.lines if not math.isnan(one.cells[i].mean)]
     ends = [e for c in known for e in ((c.mean,) if math.isnan(c.low) else (c.low, c.high))]
     low, high = min(ends), max(ends)
     span = (high - low) or 1.0
-    best = {"higher": max, "lower": min}.get(column.better)
     half = math.isnan(cell.low)
     start = cell.mean if half else cell.low
     return Entry(
         mean=number(cell.mean),
         reach="" if half else number((cell.high - cell.low) / 2, 2),
-        best=best is not None and cell.mean == best(c.mean for c in known),
+        best=best(card, cell, i),
         why="",
         start=round(100 * (start - low) / span, 2),
         long=0 if half else round(100 * (cell.high - cell.low) / span, 2),
