@@ -38,8 +38,6 @@ class Ruled(torch.autograd.Function):
         if call.inplace:
             output = inputs[0]
             ctx.mark_dirty(output)
-        if rule.finishes(call):
-            ctx.kept = tuple([keeper.hold(tensor) for tensor in rule.finish(call, kept, output)])
         ctx.borrowed = _borrowed(output, keeper) if rule.borrows_output(call) else ()
         if rule.keeps_output(call):
             ctx.save_for_backward(output)

@@ -180,14 +180,6 @@ class Rule:
         """
         return False
 
-    def finishes(self, call: Call) -> bool:
-        """Whether `finish` is to be asked once the output is there; then what `keep` returns must be new tensors."""
-        return False
-
-    def finish(self, call: Call, kept: tuple[Tensor, ...], output: Any) -> tuple[Tensor, ...]:
-        """What the backward pass needs, out of what was kept before the operator ran, and its output."""
-        return kept
-
     def back(self, call: Call, kept: tuple[Tensor, ...], *upstream: Tensor) -> tuple[Tensor | None, ...]:
         """The signal for every input, or None, from the signals of the outputs."""
         raise NotImplementedError

@@ -9,7 +9,7 @@ from pellucid.propagation.deeplift.maxima import Extreme, Larger, Pool
 from pellucid.propagation.deeplift.norms import Normalised, Standardised
 from pellucid.propagation.deeplift.products import Glu, Midpoint, Quotient, Root
 from pellucid.propagation.deeplift.reveal_cancel import Affine, RevealCancel, Signed
-from pellucid.propagation.deeplift.secant import Rescale
+from pellucid.propagation.deeplift.secant import Cut, Rescale, cuts
 from pellucid.propagation.deeplift.softmax import Softmax
 from pellucid.propagation.operators import Kind
 from pellucid.propagation.rules import Manner, Place, Refused, Rule, Unruled
@@ -42,7 +42,7 @@ class Multipliers:
         """The rule of an operator; None where it is linear."""
         signs = self.rule == "reveal_cancel"
         if place.kind in (Kind.RECTIFIER, Kind.ACTIVATION) and place.operator != "glu":
-            return RevealCancel() if signs else Rescale()
+            return RevealCancel() if signs else Cut() if cuts(place) else Rescale()
         if place.kind in (Kind.LINEAR, Kind.CONVOLUTION, Kind.MATMUL):
             return Signed() if signs else Midpoint()
         if place.operator == "batch_norm":

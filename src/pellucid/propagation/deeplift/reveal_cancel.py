@@ -110,10 +110,6 @@ class RevealCancel(Rescale):
         """The word in the audit."""
         return "reveal-cancel"
 
-    def finishes(self, call: Call) -> bool:
-        """Never: it needs both ends."""
-        return False
-
     def keep(self, call: Call, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """m, and m⁺ − m and m⁻ − m for the linear operator's output, where there is one; they are as x is."""
         index = subject(call)

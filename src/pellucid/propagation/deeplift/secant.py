@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pellucid.core.errors import RuleError
 from pellucid.propagation.operators import Kind
-from pellucid.propagation.rules import Call, Rule
+from pellucid.propagation.rules import Call, Place, Rule
 
 Function = Callable[[Tensor], Tensor]
 Signals = tuple[Tensor | None, ...]
@@ -40,15 +40,8 @@ class Rescale(Rule):
             raise refusal(call, "has two arguments that depend on the input", "write it with exp, log and products")
         return True
 
-    def finishes(self, call: Call) -> bool:
-        """Rectifiers that cut do: of x and r, their multiplier needs the difference only."""
-        return call.reference is not None and is_cut(call)
-
     def keep(self, call: Call, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """The multiplier itself, which nothing that the model does later can change; where it cuts, x − r."""
-        if self.finishes(call):
-            x, r = ends(call, inputs, subject(call))
-            return (x - r,)
+        """The multiplier itself, which nothing that the model does later can change."""
         index = subject(call)
         x, r = ends(call, inputs, index)
         m = secant(Curve.of(call, inputs, index), x, r, call.reference[1] if call.reference else None)
@@ -56,14 +49,40 @@ class Rescale(Rule):
             raise refusal(call, "has constants that enlarge its input", "expand the input before")
         return (m,)
 
-    def finish(self, call: Call, kept: tuple[Tensor, ...], output: Any) -> tuple[Tensor, ...]:
-        """The multiplier, with the output of the call itself; its slope is known from its output too."""
-        y, (_, y0), (way,) = output.detach(), call.reference or (None, output), kept
-        return (_mended_by_channel((y - y0).div_(way), way, y, _cut(*_cuts(call)).slope),)
-
     def back(self, call: Call, kept: tuple[Tensor, ...], *upstream: Tensor) -> Signals:
         """Δf / Δx · m_out."""
         return at_input(subject(call), kept[0] * upstream[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Cut(Rule):
+    """The same for f = max(low, min(x, high)), from the numbers that the model computes anyway.
+
+    Its quotient is taken in the backward pass: what is made there can be forgotten at once, and memory that has just
+    been used is faster than memory that is new.
+    """
+
+    @property
+    def name(self) -> str:
+        """The word in the audit."""
+        return "rescale"
+
+    def keep(self, call: Call, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The inputs, which the reference is compared with already here."""
+        ends(call, inputs, subject(call))
+        return inputs
+
+    def borrows_output(self, call: Call) -> bool:
+        """f(x)."""
+        return True
+
+    def back(self, call: Call, kept: tuple[Tensor, ...], *upstream: Tensor) -> Signals:
+        """Δf / Δx · m_out; f′ for Δf / Δx where x does not change."""
+        (x, r), y, (_, y0) = ends(call, kept, subject(call)), kept[-1], call.reference or (None, kept[-1])
+        change, way = y - y0, x - r
+        still = torch.eq(way, 0, out=torch.empty_like(way))  # 0 or 1, as numbers: masks would take four times as long
+        change.add_(torch.ops.aten.hardtanh_backward(still, x, *_cuts(call)))
+        return at_input(subject(call), upstream[0] * change.div_(way.add_(still)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,7 +104,7 @@ class Curve:
     def of(call: Call, inputs: tuple[Tensor, ...], index: int) -> Curve:
         """The curve of input `index`."""
         name, rectifier = call.operator.name, call.place.kind is Kind.RECTIFIER
-        if is_cut(call):
+        if cuts(call.place):
             return _cut(*_cuts(call))
 
         def value(x: Tensor) -> Tensor:
@@ -136,19 +155,6 @@ def _mended(m: Tensor, way: Tensor, slope: Callable[[], Tensor]) -> Tensor:
     return torch.where(way == 0, slope(), m)
 
 
-def _mended_by_channel(m: Tensor, way: Tensor, y: Tensor, slope: Function) -> Tensor:
-    """The same where the slope is known from y: few channels have such places, and only those are gone through."""
-    if m.device.type != "cpu" or m.ndim < 3:
-        return torch.where(way == 0, slope(y), m)
-    holes = m.sum((0, *range(2, m.ndim))).isnan().nonzero()[:, 0]
-    if 3 * len(holes) > m.shape[1]:
-        return torch.where(way == 0, slope(y), m)
-    if len(holes):
-        part = m[:, holes]
-        m[:, holes] = torch.where(part.isnan(), slope(y[:, holes]), part)
-    return m
-
-
 def _where(f: Curve, x: Tensor, close: Tensor) -> Tensor:
     """f′(x) at the places that are asked for."""
     if not f.alone:
@@ -158,10 +164,9 @@ def _where(f: Curve, x: Tensor, close: Tensor) -> Tensor:
     return slope
 
 
-def is_cut(call: Call) -> bool:
+def cuts(place: Place) -> bool:
     """Whether a call is max(low, min(x, high)), however it is written."""
-    name = call.operator.name
-    return call.place.kind is Kind.RECTIFIER and (name in _CUT or name in _BY_SIGN)
+    return place.kind is Kind.RECTIFIER and (place.operator in _CUT or place.operator in _BY_SIGN)
 
 
 def _cut(low: float, high: float) -> Curve:
