@@ -6,7 +6,6 @@ rule serves go through `Ruled`, whose backward is the rule; all others are left 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -36,6 +35,7 @@ from pellucid.propagation.tensors import (
     as_named,
     checkpointing,
     constant,
+    ends_in,
     entering,
     flow,
     flowing,
@@ -83,7 +83,7 @@ class Intercept(TorchFunctionMode):
         self._native: list[tuple[int, int]] = []
         self._strangers: list[Stranger] = []
         self._signs, self._keeper = Signs(), Keeper()
-        self._gates = Gates() if manner.named or manner.ordered or manner.apart else None
+        self._gates = None if manner.pairs or not (manner.named or manner.ordered or manner.apart) else Gates()
         self._merging = merge.Merging() if manner.merge else None
         self._start = 0
 
@@ -174,8 +174,11 @@ class Intercept(TorchFunctionMode):
             self._keeper.overwriting(args[0])
         if self._merging is not None and operator.name in merge.MERGED:
             rule = self._merging.candidate(operator.name, func, args, kwargs, rule)
-        heard = Heard(func, operator, args, kwargs)
-        if rule is None or isinstance(rule, Refused | Unruled):
+        if operator is not heard.operator:
+            heard = Heard(func, operator, args, kwargs)
+        if rule is None or rule.least > 1 and ends_in(args, kwargs) < rule.least:
+            return self._noted(heard, place)
+        if isinstance(rule, Refused | Unruled):
             return self._noted(heard, place, rule)
         return self._ruled(heard, place, rule, subject)
 
@@ -229,6 +232,7 @@ class Intercept(TorchFunctionMode):
             return rule
 
     def _call(self, heard: Heard, place: Place, subject: Tensor | None) -> tuple[Call, list[Tensor]]:
+        met = None if self._against is None else self._against.at(place)
         inputs: list[Tensor] = []
         slots = tuple([taken_apart(value, inputs) for value in heard.args])
         words = {key: taken_apart(value, inputs) for key, value in heard.kwargs.items()}
@@ -236,7 +240,8 @@ class Intercept(TorchFunctionMode):
         tracked = tuple([flowing(tensor) for tensor in inputs])
         gates = () if self._gates is None else self._gates.among(inputs)
         inplace, full = heard.operator.inplace, self.manner.full
-        return Call(heard.operator, heard.function, slots, words, inplace, index, place, tracked, gates, full), inputs
+        operator, function = heard.operator, heard.function
+        return Call(operator, function, slots, words, inplace, index, place, tracked, gates, full, met), inputs
 
     def _ruled(self, heard: Heard, place: Place, rule: Rule, subject: Tensor | None) -> Any:
         """A call with a rule."""
@@ -246,8 +251,8 @@ class Intercept(TorchFunctionMode):
             return self._noted(heard, place)
         if self._taking is not None:
             return self._taken(self._taking, heard, place, inputs)
-        if self._against is not None:
-            call = replace(call, reference=self._against.at(place))
+        if self._against is not None and call.reference is None:
+            raise self._against.without(place)
         met = self._log.meet(place, rule.name, served=True)
         if self._merging is not None:
             self._merging.read(inputs)
@@ -292,8 +297,11 @@ class Intercept(TorchFunctionMode):
         self._native.append((before, after))
         met = self._log.meet(place, label(place.kind, heard.kwargs) if left is None else left.name, served=False)
         self._log.count(place)
-        for node in nodes if isinstance(left, Refused) else nodes[:1]:
-            node.register_hook(left.raising(place, self.rules.name) if isinstance(left, Refused) else met)
+        if isinstance(left, Refused):
+            for node in nodes:
+                node.register_hook(left.raising(place, self.rules.name))
+        elif self.names:
+            nodes[0].register_hook(met)
         if self.manner.full and after - before == 1:
             met.moved(nodes[0])
         self._follow(heard, output)

@@ -26,16 +26,18 @@ class Reference:
     places: Sequence[Place]
     calls: Mapping[int, Met]
 
-    def at(self, place: Place) -> Met:
-        """The same call in that pass."""
+    def at(self, place: Place) -> Met | None:
+        """The same call in that pass; None where there was none."""
         found = self.calls.get(place.order)
-        if found is None or self.places[place.order] != place:
-            raise RuleError(
-                f"{place.operator} in layer {place.layer!r} is met for the input, but not for the reference input",
-                "the same operators in the same order for both",
-                "choose another baseline, or a model whose control flow does not depend on its input",
-            )
-        return found
+        return found if found is not None and self.places[place.order] == place else None
+
+    def without(self, place: Place) -> RuleError:
+        """The error for a call that there was none of."""
+        return RuleError(
+            f"{place.operator} in layer {place.layer!r} is met for the input, but not for the reference input",
+            "the same operators in the same order for both",
+            "choose another baseline, or a model whose control flow does not depend on its input",
+        )
 
 
 class Taking:

@@ -158,6 +158,11 @@ class Rule:
         """One or two words, for the audit."""
         raise NotImplementedError
 
+    @property
+    def least(self) -> int:
+        """How many inputs of a call a signal must flow to for it to serve the call; fewer have the plain gradient."""
+        return 1
+
     def serves(self, call: Call) -> bool:
         """Whether it serves this very call, now that its arguments are known; otherwise the plain gradient does.
 

@@ -42,6 +42,11 @@ def flowing(tensor: Tensor) -> bool:
     return tensor.requires_grad and type(tensor) is not nn.Parameter
 
 
+def ends_in(args: Iterable[Any], kwargs: Mapping[str, Any]) -> int:
+    """How many tensors among the arguments of a call depend on the model's input."""
+    return sum([flowing(tensor) for tensor in tensors_among((*args, *kwargs.values()))])
+
+
 def flow(args: Iterable[Any], kwargs: Mapping[str, Any]) -> Flow:
     """What the arguments of a call depend on."""
     found = _flow(args)

@@ -30,11 +30,16 @@ class Midpoint(Rule):
         """The word in the audit."""
         return "mean of both ends"
 
+    @property
+    def least(self) -> int:
+        """Two, unless it serves all."""
+        return 1 if self.always else 2
+
     def serves(self, call: Call) -> bool:
-        """Products of two inputs that change. Raises RuleError for products of three."""
+        """Raises RuleError for products of three inputs that change."""
         if sum(call.tracked) > 2 and call.operator.name in _LONG:
             raise refusal(call, "multiplies more than two tensors that depend on the input", "multiply two at a time")
-        return self.always or sum(call.tracked) > 1
+        return True
 
     def keep(self, call: Call, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The means of what changes, and the constants."""

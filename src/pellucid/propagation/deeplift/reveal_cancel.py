@@ -28,6 +28,11 @@ class Signed(Midpoint):
         """The word in the audit."""
         return "contributions by sign"
 
+    @property
+    def least(self) -> int:
+        """One: what is linear in it too."""
+        return 1
+
     def serves(self, call: Call) -> bool:
         """All."""
         return True

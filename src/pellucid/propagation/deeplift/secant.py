@@ -80,7 +80,7 @@ class Cut(Rule):
         """Δf / Δx · m_out; f′ for Δf / Δx where x does not change."""
         (x, r), y, (_, y0) = ends(call, kept, subject(call)), kept[-1], call.reference or (None, kept[-1])
         change, way = y - y0, x - r
-        still = torch.eq(way, 0, out=torch.empty_like(way))  # 0 or 1, as numbers: masks would take four times as long
+        still = torch.eq(way, 0.0, out=torch.empty_like(way))  # 0 or 1, as numbers: masks would take four times as long
         change.add_(torch.ops.aten.hardtanh_backward(still, x, *_cuts(call)))
         return at_input(subject(call), upstream[0] * change.div_(way.add_(still)))
 
