@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_batchedtensor
 
 from pellucid.core.errors import RuleError
 from pellucid.propagation.operators import Kind
@@ -81,8 +82,14 @@ class Cut(Rule):
         (x, r), y, (_, y0) = ends(call, kept, subject(call)), kept[-1], call.reference or (None, kept[-1])
         change, way = y - y0, x - r
         still = torch.eq(way, 0.0, out=torch.empty_like(way))  # 0 or 1, as numbers: masks would take four times as long
-        change.add_(torch.ops.aten.hardtanh_backward(still, x, *_cuts(call)))
-        return at_input(subject(call), upstream[0] * change.div_(way.add_(still)))
+        way.add_(still)
+        m = change.add_(_sloped(still, x, *_cuts(call))).div_(way)
+        return at_input(subject(call), upstream[0] * m if is_batchedtensor(upstream[0]) else m.mul_(upstream[0]))
+
+
+def _sloped(still: Tensor, x: Tensor, low: float, high: float) -> Tensor:
+    """still · f′(x), in the place of still."""
+    return torch.ops.aten.hardtanh_backward.grad_input(still, x, low, high, grad_input=still)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
