@@ -86,6 +86,7 @@ def _behind(outputs: Iterable[Tensor], since: int) -> Iterator[Node]:
         if node in seen or node._sequence_nr() < since:
             continue
         seen.add(node)
-        if node.next_functions:
+        parents = node.next_functions
+        if parents:
             yield node
-            stack.extend(parent for parent, _ in node.next_functions if parent is not None)
+            stack.extend([parent for parent, _ in parents if parent is not None])

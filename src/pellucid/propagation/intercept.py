@@ -51,8 +51,9 @@ class Intercept(TorchFunctionMode):
 
     root     a private twin of the model: it carries naming hooks while the block is open
     rules    which rule serves which operator, for example `Guided()`
-    names    whether layers are named; without, a pass costs less, and messages and the audit know no layers. Only for
-             twins that have been through a pass with names, and for rules that do not ask for the layer
+    names    whether layers are named; without, a pass costs less, messages know no layers, and the audit has only what
+             is served. Only for twins that have been through a pass with names, and for rules that do not ask for the
+             layer
     against  what a pass of the reference input met, for rules that compare; None in that pass itself, in which the
              calls that the rules would serve are only recorded: afterwards `reference` has them
     canvas   where rules leave something beside the signal: one input more of every call that is served
@@ -176,7 +177,7 @@ class Intercept(TorchFunctionMode):
             rule = self._merging.candidate(operator.name, func, args, kwargs, rule)
         if operator is not heard.operator:
             heard = Heard(func, operator, args, kwargs)
-        if rule is None or rule.least > 1 and ends_in(args, kwargs) < rule.least:
+        if rule is None or (rule.least > 1 and ends_in(args, kwargs) < rule.least):
             return self._noted(heard, place)
         if isinstance(rule, Refused | Unruled):
             return self._noted(heard, place, rule)
@@ -295,15 +296,16 @@ class Intercept(TorchFunctionMode):
             return output
         after = sequence_number()
         self._native.append((before, after))
-        met = self._log.meet(place, label(place.kind, heard.kwargs) if left is None else left.name, served=False)
         self._log.count(place)
         if isinstance(left, Refused):
             for node in nodes:
                 node.register_hook(left.raising(place, self.rules.name))
-        elif self.names:
-            nodes[0].register_hook(met)
-        if self.manner.full and after - before == 1:
-            met.moved(nodes[0])
+        if self.names or self.manner.full:  # the audit is that of a pass with names
+            met = self._log.meet(place, label(place.kind, heard.kwargs) if left is None else left.name, served=False)
+            if not isinstance(left, Refused):
+                nodes[0].register_hook(met)
+            if self.manner.full and after - before == 1:
+                met.moved(nodes[0])
         self._follow(heard, output)
         return output
 

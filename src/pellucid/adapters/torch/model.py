@@ -20,6 +20,7 @@ from torch.nn.parameter import is_lazy
 from pellucid.adapters.torch import twin as twins
 from pellucid.adapters.torch.budget import MEMORY, Budget, available
 from pellucid.adapters.torch.outputs import Selector, scores
+from pellucid.adapters.torch.pads import within
 from pellucid.adapters.torch.prepare import TOLERANCE, channels_last, disagreement, fold
 from pellucid.adapters.torch.ready import Ready
 from pellucid.adapters.torch.session import TorchSession
@@ -186,10 +187,12 @@ class TorchModel:
                 f"{len(self.labels.names)} class names for a model with {facts.outputs} outputs", "one name per output"
             )
         prepared, folded, why, spent = self._fast(net, row, facts)
+        padded = None if prepared is None or not facts.pads else self._padded(net, prepared, row, facts)
         image = (int(row.shape[-2]), int(row.shape[-1])) if row.ndim == 4 else None
         budget = Budget(tuple(row.shape[1:]), row.dtype, row.device, min(MEMORY, available() // 4))
         ids = None if row.is_floating_point() else row.detach().clone()
-        return Ready(net, facts, prepared, folded, why, budget, image, {}, ids=ids), 1 + spent
+        spent += 1 + 2 * (prepared is not None and bool(facts.pads))
+        return Ready(net, facts, prepared, padded, folded, why, budget, image, {}, ids=ids), spent
 
     def _fast(self, net: nn.Module, row: Tensor, facts: Facts) -> tuple[nn.Module | None, frozenset[str], str, int]:
         """The prepared form, if it is wanted, pays, and agrees: (module or None, folded layers, why, rows run)."""
@@ -213,6 +216,17 @@ class TorchModel:
                 raise UnsupportedModel(f"the prepared form {trouble}", "agreement", "use evaluate='plain'")
             return None, nothing, f"the prepared form {trouble}", 2
         return form, frozenset(changed), f"{len(changed)} batch-norms folded, channels last, agrees to {gap:.1g}", 2
+
+    def _padded(self, net: nn.Module, prepared: nn.Module, row: Tensor, facts: Facts) -> nn.Module | None:
+        """The prepared form with paddings in its convolutions, if it agrees."""
+        form = twins.again(prepared)
+        within(form, facts.pads)
+        with torch.no_grad():
+            try:
+                gap = disagreement(self._scores(form, _laid_out(row), facts), self._scores(net, row.clone(), facts))
+            except RuntimeError:  # code of the model's own that leaves its convolution's padding unread
+                return None
+        return form if gap <= TOLERANCE.get(row.dtype, 1e-4) else None
 
     def _scores(self, net: nn.Module, x: Tensor, facts: Facts) -> Tensor:
         if facts.head is None:

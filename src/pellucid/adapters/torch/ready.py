@@ -33,8 +33,10 @@ class Ready:
     twin: nn.Module
     facts: Facts
     prepared: nn.Module | None
+    padded: nn.Module | None
+    """The prepared form with zero paddings as part of the convolutions behind them, where there are any."""
     folded: frozenset[str]
-    """Layers whose own output is gone in the prepared form."""
+    """Layers whose own output is gone in the prepared forms."""
     why: str
     """Why the prepared form is used, or not."""
     budget: Budget

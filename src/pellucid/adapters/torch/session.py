@@ -199,7 +199,7 @@ class TorchSession:
         if ready.seconds is not None:
             return
         row = self._blank()
-        net = ready.prepared or ready.twin
+        net = ready.padded or ready.prepared or ready.twin
         start = time.perf_counter()
         leaf = self.enter(row).detach().requires_grad_()
         zero = torch.zeros(1, dtype=torch.int64, device=row.device)
@@ -345,7 +345,7 @@ class TorchSession:
         """The reference of every row; the only one where all are equal, and the model keeps rows apart."""
         against = rows.build() if rows.against is None else rows.against()
         alike = self.ready.facts.entrance is None and (self._net(lane), lane.where.rule) not in self.ready.unlike
-        one = alike and bool((against == against[:1]).all())
+        one = alike and (len(against) == 1 or bool((against == against[:1]).all()))
         return (against[:1] if one else against).detach()
 
     # -- tails -----------------------------------------------------------------------------------------------
@@ -444,7 +444,7 @@ class TorchSession:
             return self._through(net, tape.rows.clean(), tape)
 
     def _through(self, net: nn.Module, x: Tensor, tape: Tape) -> Tensor:
-        if net is self.ready.prepared and x.ndim == 4:
+        if x.ndim == 4 and (net is self.ready.prepared or net is self.ready.padded):
             with torch._C.DisableTorchFunction():  # no operator of the model
                 x = x.contiguous(memory_format=torch.channels_last)
         head = self.ready.facts.head
@@ -465,7 +465,11 @@ class TorchSession:
         painted = manner is not None and manner.canvas
         if ready.prepared is None or painted or any(s.name in ready.folded for s in touched(lane)):
             return ready.twin
-        return ready.prepared
+        gone = {pad for pad, _ in ready.facts.pads}
+        relevance = manner is not None and manner.start == "score"  # some of it goes to places that are padded
+        if ready.padded is None or relevance or any(s.name in gone for s in touched(lane)):
+            return ready.prepared
+        return ready.padded
 
     def _variant(self, variant: Variant) -> nn.Module:
         variants = self.ready.variants

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from pellucid.adapters.torch.outputs import Selector, scores
+from pellucid.adapters.torch.pads import Pads
 from pellucid.adapters.torch.tokens import Entrance, enters
 from pellucid.core.errors import NonFinite, UnsupportedModel
 from pellucid.core.target import CLASSES
@@ -58,6 +59,8 @@ class Facts:
     bytes_largest: int
     folds: tuple[tuple[str, str], ...]
     """Pairs (convolution or linear, batch-norm) of which the norm alone reads the convolution."""
+    pads: tuple[tuple[str, str], ...]
+    """Pairs (zero padding, convolution) of which the convolution alone reads the padding."""
     convolutions: int
     patch_grid: tuple[int, int] | None
     """Grid into which a convolution without overlap cut the input."""
@@ -98,6 +101,7 @@ def watch(twin: nn.Module, row: Tensor, select: Selector, emits: str | None) -> 
         bytes_all=eye.bytes_all,
         bytes_largest=eye.bytes_largest,
         folds=eye.folds(),
+        pads=eye.pads.pairs(eye.shapes),
         convolutions=eye.convolutions,
         patch_grid=eye.patch_grid((row.shape[-2], row.shape[-1])) if row.ndim == 4 else None,
         draws=draws,
@@ -133,6 +137,7 @@ class _Eye(TorchFunctionMode):
         self.bytes_all = self.bytes_largest = self.convolutions = 0
         self.softmaxes: list[Tensor] = []
         self.sigmoids: list[Tensor] = []
+        self.pads = Pads(twin)
         self.made_by: dict[int, str] = {}
         self.kept: list[Tensor] = []
         self.read: dict[int, int] = {}
@@ -156,8 +161,9 @@ class _Eye(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        if self.made_by and first_tensor(out) is not None:
+        if (self.made_by or self.pads) and first_tensor(out) is not None:
             for tensor in _tensors((args, kwargs)):
+                self.pads.read(func, args, kwargs or {}, tensor)
                 if id(tensor) in self.made_by:
                     self.read[id(tensor)] = self.read.get(id(tensor), 0) + 1
         if not isinstance(out, Tensor) or getattr(func, "__name__", "") == "__get__":
@@ -188,6 +194,7 @@ class _Eye(TorchFunctionMode):
             self.shapes.setdefault(name, []).append(tuple(first.shape[1:]) if batched else NOT_ROWS)
             self.order.append((name, len(self.shapes[name]) - 1))
             self.types[name] = type(module).__name__
+            self.pads.made(name, module, out)
             if self.ids is not None and self.entrance is None and enters(module, args, self.ids):
                 self.entrance = (name, len(self.shapes[name]) - 1)
             if isinstance(module, CONVS):
