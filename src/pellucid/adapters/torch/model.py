@@ -186,22 +186,20 @@ class TorchModel:
             raise ParameterError(
                 f"{len(self.labels.names)} class names for a model with {facts.outputs} outputs", "one name per output"
             )
-        prepared, folded, why, spent = self._fast(net, row, facts)
-        padded = None if prepared is None or not facts.pads else self._padded(net, prepared, row, facts)
+        forms, folded, why, spent = self._fast(net, row, facts)
         image = (int(row.shape[-2]), int(row.shape[-1])) if row.ndim == 4 else None
         budget = Budget(tuple(row.shape[1:]), row.dtype, row.device, min(MEMORY, available() // 4))
         ids = None if row.is_floating_point() else row.detach().clone()
-        spent += 1 + 2 * (prepared is not None and bool(facts.pads))
-        return Ready(net, facts, prepared, padded, folded, why, budget, image, {}, ids=ids), spent
+        return Ready(net, facts, *forms, folded, why, budget, image, {}, ids=ids), 1 + spent
 
-    def _fast(self, net: nn.Module, row: Tensor, facts: Facts) -> tuple[nn.Module | None, frozenset[str], str, int]:
-        """The prepared form, if it is wanted, pays, and agrees: (module or None, folded layers, why, rows run)."""
+    def _fast(self, net: nn.Module, row: Tensor, facts: Facts) -> tuple[Forms, frozenset[str], str, int]:
+        """The prepared forms, if they are wanted, pay, and agree: (modules or None, folded layers, why, rows run)."""
         nothing: frozenset[str] = frozenset()
         if self.evaluate == "plain":
-            return None, nothing, "asked for", 0
+            return NONE, nothing, "asked for", 0
         pays = facts.convolutions >= 3 and row.ndim == 4 and min(row.shape[-2:]) >= 64
         if net is self.module or facts.draws or not (pays or self.evaluate == "prepared"):
-            return None, nothing, "a prepared form would not pay" if not facts.draws else "the model draws at random", 0
+            return NONE, nothing, "a prepared form would not pay" if not facts.draws else "the model draws at random", 0
         form, changed = fold(net, facts.folds)
         channels_last(form)
         with torch.no_grad():
@@ -214,19 +212,23 @@ class TorchModel:
         if trouble:
             if self.evaluate == "prepared":
                 raise UnsupportedModel(f"the prepared form {trouble}", "agreement", "use evaluate='plain'")
-            return None, nothing, f"the prepared form {trouble}", 2
-        return form, frozenset(changed), f"{len(changed)} batch-norms folded, channels last, agrees to {gap:.1g}", 2
-
-    def _padded(self, net: nn.Module, prepared: nn.Module, row: Tensor, facts: Facts) -> nn.Module | None:
-        """The prepared form with paddings in its convolutions, if it agrees."""
-        form = twins.again(prepared)
-        within(form, facts.pads)
+            return NONE, nothing, f"the prepared form {trouble}", 2
         with torch.no_grad():
-            try:
-                gap = disagreement(self._scores(form, _laid_out(row), facts), self._scores(net, row.clone(), facts))
-            except RuntimeError:  # code of the model's own that leaves its convolution's padding unread
-                return None
-        return form if gap <= TOLERANCE.get(row.dtype, 1e-4) else None
+            forms = form, self._padded(form, row, facts, plain)
+        says = f"{len(changed)} batch-norms folded, channels last, agrees to {gap:.1g}"
+        return forms, frozenset(changed), says, 3 if facts.pads else 2
+
+    def _padded(self, form: nn.Module, row: Tensor, facts: Facts, plain: Tensor) -> nn.Module | None:
+        """The prepared form with paddings in its convolutions, if there are any and it agrees with the plain scores."""
+        if not facts.pads:
+            return None
+        padded = twins.again(form)
+        within(padded, facts.pads)
+        try:
+            gap = disagreement(self._scores(padded, _laid_out(row), facts), plain)
+        except RuntimeError:  # code of the model's own that leaves its convolution's padding unread
+            return None
+        return padded if gap <= TOLERANCE.get(row.dtype, 1e-4) else None
 
     def _scores(self, net: nn.Module, x: Tensor, facts: Facts) -> Tensor:
         if facts.head is None:
@@ -234,6 +236,10 @@ class TorchModel:
         with Headless(facts.head):
             return scores(net(x), self.outputs)
 
+
+Forms = tuple[nn.Module | None, nn.Module | None]
+"""The prepared form, and the one that has paddings in its convolutions besides."""
+NONE: Forms = (None, None)
 
 _process: list[int] = []
 """The process in which the first model was run."""
