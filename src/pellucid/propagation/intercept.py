@@ -183,8 +183,10 @@ class Intercept(TorchFunctionMode):
             return self._noted(heard, place, rule)
         return self._ruled(heard, place, rule, subject)
 
-    def verify(self) -> None:
+    def verify(self, down_to: str = "") -> None:
         """Raise RuleError unless the rules served at least one operator of a backward pass and nothing escaped them.
+
+        down_to: the layer at which the signal was read, where it was not the input.
 
         To be called after the backward pass. A rule counts only when it *ran* there: an operator seen on the way
         forward may lie on another branch, or in a custom function whose backward is its author's.
@@ -194,7 +196,7 @@ class Intercept(TorchFunctionMode):
                 raise stranger.error(self.rules.name)
         ran = any(met.runs for met in self._log.met if met.served)
         if not (ran or self.manner.pairs):  # rules that compare leave linear operators alone; there may be no others
-            raise refusals.nothing_ran(self._log.met, self.rules.name)
+            raise refusals.nothing_ran(self._log.met, self.rules.name, down_to)
         if isinstance(self.rules, Booked):
             self.rules.tell(self.audit)
 

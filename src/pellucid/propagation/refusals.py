@@ -26,10 +26,16 @@ def checkpointed(layer: str) -> RuleError:
     )
 
 
-def nothing_ran(met: Iterable[Met], rules: str) -> RuleError:
-    """No rule ran: the map would be the plain gradient under another name."""
+def nothing_ran(met: Iterable[Met], rules: str, down_to: str = "") -> RuleError:
+    """No rule ran: the map would be the plain gradient under another name. down_to: where the signal was read."""
     met = list(met)
     served = [one for one in met if one.served]
+    if served and down_to:
+        return RuleError(
+            f"nothing that {rules} serves lies between the layer {down_to!r} and the score",
+            "a layer with operators behind it",
+            "choose a layer further from the output",
+        )
     if served:
         return RuleError(
             f"None of the {len(served)} operators that {rules} serves ran in the backward pass; the first is "

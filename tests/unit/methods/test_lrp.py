@@ -288,3 +288,10 @@ def test_a_layer_by_itself() -> None:
     assert "relevance conv2" in one(LRP(layers=Site("conv2"))).extras
     with pytest.raises(PellucidError):
         one(LRP(layers=3))
+
+
+@pytest.mark.parametrize("method", [CRP(at="2"), LRP(at="2")])
+def test_a_layer_with_nothing_behind_it_is_refused_by_its_name(method: CRP | LRP):
+    last = nn.Sequential(nn.Flatten(), nn.ReLU(), nn.Linear(12, 3)).eval()
+    with pytest.raises(RuleError, match="between the layer '2' and the score"):
+        explain(last, torch.rand(1, 3, 2, 2), method, target=0)

@@ -400,7 +400,7 @@ class TorchSession:
             ends = leaf if listening is None or listening.canvas is None else listening.canvas
             answer = answered(rows, out, ends, tape, lane, self.card.name)
         if listening is not None:
-            listening.verify()
+            listening.verify("" if lane.gradient else ", ".join(site.name or "(the model)" for site in lane.slopes))
             self._note(net, listening)
         return answer
 
