@@ -1,14 +1,15 @@
-"""`python -m tools.gallery docs`: every method on the two photos of the demo, in two figures.
+"""`python -m tools.gallery docs`: every method on the two photos of the demo, in three figures.
 
-Methods for transformers stand in the second one, on a small vision transformer. None with real weights comes by pip, so
-its weights are random, and the figure says so: it shows what the maps look like and where they may differ, no more.
+The second one is of those that hide parts of the photo. Methods for transformers stand in the third, on a small vision
+transformer. None with real weights comes by pip, so its weights are random, and the figure says so: it shows what the
+maps look like and where they may differ, no more. `python -m tools.gallery docs gallery_games.jpg` draws one alone.
 Every picture carries the names of its methods in its comment, by which a test sees that none is missing.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from pellucid.api import TorchModel
 from pellucid.core.method import CATALOGUE
 from pellucid.methods.gradient import Gradient
 
-TRANSFORMER = "transformer"
+TRANSFORMER, GAMES = "transformer", "perturbation"
 ELSEWHERE = ("tabular_lime",)
 """Methods that explain no pictures."""
 BESIDE = ("gradient", "lrp", "grad_cam", "occlusion")
@@ -36,19 +37,25 @@ SETTINGS: dict[str, dict[str, object]] = {
     "kernel_shap": {"samples": 400},
     "banzhaf": {"samples": 400},
     "permutation_shap": {"samples": 8},
-    "stratified_shapley": {"samples": 4},
-    "owen_shapley": {"calls": 400},
-    "shapley_interactions": {"samples": 400, "regions": "slic(n=16)"},
-    "anchors": {"samples": 400, "regions": "slic(n=16)"},
+    "stratified_shapley": {"samples": 8, "regions": "slic(n=30)"},
+    "owen_shapley": {"calls": 600, "regions": "slic(n=30)"},
+    "shapley_interactions": {"samples": 600, "regions": "slic(n=20)"},
+    "anchors": {"regions": "slic(n=30)"},
     "rise": {"samples": 1000},
-    "sobol_attribution": {"samples": 8},
-    "hsic_attribution": {"samples": 300},
+    "sobol_attribution": {"samples": 16, "regions": "cells(6, 6)"},
+    "hsic_attribution": {"samples": 300, "regions": "cells(6, 6)"},
     "conductance": {"at": "_blocks.10"},
     "internal_influence": {"at": "_blocks.10"},
     "smooth": {"method": Gradient()},
     "integrate": {"method": Gradient(), "times_input": True},
 }
 """Where a figure shows something else than the defaults, or a method needs another one inside."""
+VARIANTS: tuple[tuple[str, dict[str, object]], ...] = (
+    ("lime", {"samples": 400, "regions": "quickshift", "fill": "blur"}),
+    ("kernel_shap", {"samples": 400, "regions": "cells(7, 7)", "fill": "gray"}),
+    ("shapley_interactions", {"samples": 600, "regions": "slic(n=20)", "show": "own"}),
+)
+"""Other regions, other fills, and another view of interactions, beside the methods that hide."""
 ON_TRANSFORMER: dict[str, dict[str, object]] = {"lrp": {"composite": "cp_lrp"}, "occlusion": SETTINGS["occlusion"]}
 FAMILIES = ("gradient", "path", "guided", "propagation", "cam", "perturbation", "internal", "combinator")
 
@@ -58,14 +65,23 @@ def named() -> dict[str, list[str]]:
     of = {name: cls.about.family for name, cls in CATALOGUE.items() if name not in ELSEWHERE}
     order = {family: place for place, family in enumerate(FAMILIES)}
     shown = sorted((name for name in of if of[name] != TRANSFORMER), key=lambda name: order.get(of[name], len(order)))
-    return {"gallery.jpg": shown, "gallery_transformers.jpg": [name for name in of if of[name] == TRANSFORMER]}
+    return {
+        "gallery.jpg": [name for name in shown if of[name] != GAMES],
+        "gallery_games.jpg": [name for name in shown if of[name] == GAMES],
+        "gallery_transformers.jpg": [name for name in of if of[name] == TRANSFORMER],
+    }
 
 
-def drawn(names: list[str]) -> Image.Image:
-    """Every method that the bundled model can be asked."""
+def drawn(names: list[str], more: tuple[tuple[str, dict[str, object]], ...] = ()) -> Image.Image:
+    """Methods that the bundled model can be asked."""
     model, photos = pellucid.load("efficientnet_lite0"), pellucid.zoo.sample_photos()
-    got = pellucid.explain(model, list(photos), [registry.make(name, SETTINGS.get(name, {})) for name in names])
-    return picture(pellucid.panel(got, size=168, max_columns=8))
+    methods = [registry.make(name, how) for name, how in (*((n, SETTINGS.get(n, {})) for n in names), *more)]
+    return picture(pellucid.panel(pellucid.explain(model, list(photos), methods), size=168, max_columns=8))
+
+
+def drawn_by_hiding(names: list[str]) -> Image.Image:
+    """Those that hide parts of the photo, with some variants."""
+    return drawn(names, VARIANTS)
 
 
 def drawn_on_transformer(names: list[str]) -> Image.Image:
@@ -111,19 +127,20 @@ def in_picture(path: Path) -> list[str]:
         return str(it.info.get("comment", b""), "ascii").split()
 
 
-def pictures() -> Iterator[tuple[str, list[str], Image.Image]]:
-    """Name, methods and picture of each."""
-    draw = dict(zip(named(), (drawn, drawn_on_transformer), strict=True))
+def pictures(wanted: Sequence[str] = ()) -> Iterator[tuple[str, list[str], Image.Image]]:
+    """Name, methods and picture of those that are wanted, or of each."""
+    draw = dict(zip(named(), (drawn, drawn_by_hiding, drawn_on_transformer), strict=True))
     for path, names in named().items():
-        yield path, names, draw[path](names)
+        if not wanted or path in wanted:
+            yield path, names, draw[path](names)
 
 
-def main(folder: str) -> None:
+def main(folder: str, *wanted: str) -> None:
     """Draw and write."""
-    for path, names, made in pictures():
+    for path, names, made in pictures(wanted):
         kept = {"quality": 82, "optimize": True, "progressive": True, "comment": " ".join(names)}
         made.save(Path(folder) / path, "JPEG", **kept)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])
