@@ -187,7 +187,7 @@ class Covering:
         by = "import" if imported or direct <= {""} else "both" if "" in direct else "tests"
         found = (self.served(file, statement, owner) if imported else direct) - {""}
         found = found or self.served(file, statement, owner)
-        named = self.named(owner or statement) if imported else set[str]()
+        named = self.named(owner or statement, tree) if imported else set[str]()
         found = (found | named) - {""}
         order = sorted(found, key=lambda name: (name not in named, self.seconds[name]))
         others = {name for test in order for name in self.within[test]} - found  # what a cache has run for them
@@ -204,12 +204,14 @@ class Covering:
             chosen.append(name)
         return chosen, by, True
 
-    def named(self, thing: ast.stmt) -> set[str]:
-        """Tests of a class by its name: what only reads the declarations of a class runs no line of it."""
+    def named(self, thing: ast.stmt, tree: ast.Module) -> set[str]:
+        """Tests of a class, or of one made of it, by its name: what only reads declarations runs no line of them."""
         if not isinstance(thing, ast.ClassDef):
             return set()
-        snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", thing.name).lower()
-        called = re.compile(rf"::.*(\b|_)({thing.name}|{snake})(\b|_)")
+        classes = [n for n in tree.body if isinstance(n, ast.ClassDef)]
+        names = [n.name for n in classes if n is thing or thing.name in map(ast.unparse, n.bases)]
+        snake = [re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower() for name in names]
+        called = re.compile(rf"::.*(\b|_)({'|'.join([*names, *snake])})(\b|_)")
         return {name for name in self.seconds if called.search(name) and "/unit/" in name}
 
     def served(self, file: str, statement: ast.stmt, owner: ast.stmt | None) -> set[str]:
