@@ -152,6 +152,8 @@ class Covering:
     seconds: dict[str, float]
     ran: dict[str, dict[int, set[str]]]
     within: dict[str, list[str]]
+    early: dict[str, dict[int, list[list[str]]]]
+    """early[file][line] has the tests of every file whose collection runs the line."""
 
     @classmethod
     def of(cls, found: Iterable[tuple[Path, dict[str, Any]]]) -> Covering:
@@ -159,6 +161,7 @@ class Covering:
         seconds: dict[str, float] = {}
         within: dict[str, list[str]] = {}
         ran: dict[str, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
+        early: dict[str, dict[int, list[list[str]]]] = defaultdict(lambda: defaultdict(list))
         for _, said in found:
             good = {n: t for n, t in said["tests"].items() if t["outcome"] == "passed" and t["seconds"] < SLOW}
             seconds |= {name: test["seconds"] for name, test in good.items()}
@@ -169,10 +172,13 @@ class Covering:
                     users[fixture].append(name)
             for file, lines in said["lines"].items():
                 for line, names in lines.items():
+                    early[file][int(line)] += [list(good)] if "" in names else []
                     for name in names:
                         ran[file][int(line)].update(users[name] if name.startswith("fixture ") else [name])
         known = seconds.keys() | {""}
-        return cls(seconds, {f: {n: names & known for n, names in lines.items()} for f, lines in ran.items()}, within)
+        return cls(
+            seconds, {f: {n: names & known for n, names in lines.items()} for f, lines in ran.items()}, within, early
+        )
 
     def at(self, file: str, lines: Iterable[int]) -> set[str]:
         """The tests that run one of the lines, "" among them."""
@@ -187,6 +193,8 @@ class Covering:
         by = "import" if imported or direct <= {""} else "both" if "" in direct else "tests"
         found = (self.served(file, statement, owner) if imported else direct) - {""}
         found = found or self.served(file, statement, owner)
+        few = [self.early[file][n] for n in header(statement) if 0 < len(self.early.get(file, {}).get(n, ())) < 5]
+        found = found | {name for files in few for tests in files for name in tests}
         named = self.named(owner or statement, tree) if imported else set[str]()
         found = (found | named) - {""}
         order = sorted(found, key=lambda name: (name not in named, self.seconds[name]))
