@@ -20,8 +20,8 @@ def session(megabytes: float = 256) -> Session:
 
     `with pellucid.session(): explain(...); explain(...); measure(...)`; in a notebook, where a `with` ends with its
     cell, `known = pellucid.session().open()` and later `known.close()`. Outside of sessions nothing is kept, so that
-    calls and times are those of the call alone, and a function that changes is asked again. A model that is given by its
-    name is loaded anew by every call, and is then another one: load it once.
+    calls and times are those of the call alone, and a function that changes is asked again. A model that is given by
+    its name is loaded anew by every call, and is then another one: load it once.
 
     megabytes  of outputs kept for each model; the oldest are forgotten. 1,000 rows of 1,000 classes take 4.5
     Raises ParameterError for less than one.
