@@ -26,6 +26,7 @@ COMMANDS = (
     "audit",
     "measure",
     "sanity",
+    "surrogate",
     "scorecard",
     "doctor",
     "diff",
