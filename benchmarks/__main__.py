@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 import pellucid
-from benchmarks import games, memory, metrics, tables
+from benchmarks import calls, games, memory, metrics, tables
 from benchmarks.cases import Case, bundled, small
 from benchmarks.propagated import propagated, refusals
 from benchmarks.timing import interleaved
@@ -36,6 +36,7 @@ def main() -> None:
         *_propagated(),
         *games.tables(),
         *tables.tables(),
+        *calls.tables(),
         *metrics.tables(),
         *_small(),
         *_cold(),
