@@ -44,7 +44,7 @@ class KernelSHAP:
              `kernel` where there may be several rounds
     estimator    `least_squares`, or `process`: the expected Shapley values of a Gaussian process through the scores, by
                  which coalitions tell of others that differ in few players [Rasmussen & Ghahramani 2002]. On photos it
-                 needs half of the samples or fewer; where the game is linear, least squares are exact and it is not
+                 has less of an error; where the game is linear, least squares are exact and it is not
     tolerance    None, or the largest standard error, relative to the largest value; samples are added until then
     until_top    None, or k; samples are added until the k players that count most, either way, are told from all others
     max_samples  … or until there are this many

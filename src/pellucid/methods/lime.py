@@ -59,7 +59,7 @@ class LIME:
     max_samples  … or until there are this many
     design    how coalitions are drawn; `coin` is that of other programs for pictures, `by_hidden` that of Python's lime
               for texts, `by_shown` that of R's. `paired`, `sobol` and `hadamard` need fewer samples than coins where
-              regions work together, on photos half as many (`hadamard`), and up to twice as many where each only
+              regions work together, on photos about half (`hadamard`), and up to twice as many where each only
               saturates; `auto` is `hadamard`, and `coin` where more or less than half of the regions are to be hidden
     """
 
