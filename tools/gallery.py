@@ -138,7 +138,7 @@ def pictures(wanted: Sequence[str] = ()) -> Iterator[tuple[str, list[str], Image
 def main(folder: str, *wanted: str) -> None:
     """Draw and write."""
     for path, names, made in pictures(wanted):
-        kept = {"quality": 82, "optimize": True, "progressive": True, "comment": " ".join(names)}
+        kept = {"quality": 78, "optimize": True, "progressive": True, "comment": " ".join(names)}
         made.save(Path(folder) / path, "JPEG", **kept)
 
 
