@@ -154,7 +154,7 @@ def checks(fn: Callable[[Tensor], Tensor], method: Any) -> Any:
 
 def test_few_samples_fit_anything_and_the_chip_is_red() -> None:
     """As many samples as players fit parity nearly whole; of no coalition that was not asked do they know anything."""
-    few = checks(parity, LIME(samples=34, ridge=1e-6))
+    few = checks(parity, LIME(samples=34, ridge=1e-6, design="coin"))
     assert few.check("r2").passed == (True,)
     assert few.check("held_out").passed == (False,)
     assert few.check("held_out").value[0] < 0.1
