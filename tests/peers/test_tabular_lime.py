@@ -33,7 +33,7 @@ def test_the_same_rows_give_the_same_model(theirs: Any, mine: Any, metric: str, 
         explainer, row, probabilities, labels=(0, 1, 2), num_features=count, distance_metric=metric
     )
     method = TabularLIME(distance=metric, features=count, **mine)
-    fit, there = method._fit(columns(method), rows, scores, torch.full((len(rows),), -1))
+    fit, there, _ = method._fit(columns(method), rows, scores, torch.full((len(rows),), -1))
     for label in (0, 1, 2):
         wanted = np.zeros(4)
         for place, weight in said.local_exp[label]:
@@ -48,7 +48,7 @@ def test_the_same_rows_give_the_same_model(theirs: Any, mine: Any, metric: str, 
 def test_features_are_selected_alike(way: str) -> None:
     said, rows, scores = kept(lime_s(feature_selection=way), TRAIN[11].copy(), probabilities, num_features=2)
     method = TabularLIME(features=2, select=way)
-    fit, _ = method._fit(columns(method), rows, scores, torch.full((len(rows),), -1))
+    fit, *_ = method._fit(columns(method), rows, scores, torch.full((len(rows),), -1))
     wanted = np.zeros(4)
     for place, weight in said.local_exp[1]:
         wanted[place] = weight
@@ -59,7 +59,7 @@ def test_regressors() -> None:
     explainer = lime_s(mode="regression")
     said, rows, scores = kept(explainer, TRAIN[3].copy(), lambda r: np.tanh(r / 5) @ W[:, 0], num_features=4)
     method = TabularLIME()
-    fit, there = method._fit(columns(method), rows, scores, torch.full((len(rows),), -1))
+    fit, there, _ = method._fit(columns(method), rows, scores, torch.full((len(rows),), -1))
     np.testing.assert_allclose(
         [fit.coef[0][i] for i, _ in said.local_exp[1]], [w for _, w in said.local_exp[1]], atol=1e-8
     )
