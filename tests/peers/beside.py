@@ -64,7 +64,7 @@ def table_in_bins() -> tuple[Any, Any]:
 
     said, rows, scores = kept(lime_s(), TRAIN[7].copy(), probabilities, num_features=4)
     method = TabularLIME()
-    fit, there = method._fit(columns(method), rows, scores, torch.full((len(rows),), -1))
+    fit, there, _ = method._fit(columns(method), rows, scores, torch.full((len(rows),), -1))
     theirs = [*(w for _, w in sorted(said.local_exp[1])), said.intercept[1], said.score, float(said.local_pred[0])]
     return [*fit.coef[1].tolist(), float(fit.intercept[1]), float(fit.r2[1]), float(there[1])], theirs
 
