@@ -16,7 +16,7 @@ from pellucid.core.errors import FileExists, FormatError
 from pellucid.core.explanation import ModelCard
 from pellucid.core.measurements import Judged, Measurement, Measurements
 from pellucid.core.sanity import TESTS, Sanity, Verdict, verdict, worst_step
-from pellucid.core.scorecard import Cell, Column, Line, advise
+from pellucid.core.scorecard import Cell, Column, Line, Scorecard, advise
 
 NAN = math.nan
 WEIGHTS = TESTS[0]
@@ -235,6 +235,32 @@ def test_the_cheapest_of_those_that_cannot_be_told_apart() -> None:
     assert (alone.method, alone.tied, alone.doubts, len(alone.reasons)) == ("best", ("Best",), (), 1)
     free = advise([best, replace(cheap, rows=0.0)], COLUMNS, 8, 0.05)
     assert "1e+11 times" in free.reasons[1]
+
+
+def test_a_scorecard_as_it_is_printed() -> None:
+    best, other = line("best", 1.0), line("other", 2.0, 0.01, seconds=0.25)
+    wide = Cell(mean=0.5, low=0.25, high=0.75, rank=1.0, values=(0.5,))
+    lone = Cell(mean=2.0, low=NAN, high=NAN, rank=2.0, values=(2.0,))
+    gone = Cell(mean=NAN, low=NAN, high=NAN, rank=NAN, values=(NAN,), reason="no")
+    lines = (replace(best, cells=(wide, gone)), replace(other, cells=(lone, lone)), control("random", 3.0, 0.01))
+    lines = (*lines[:2], replace(lines[2], cells=(lone, gone)))
+    card = Scorecard(
+        model=ModelCard(name="net", fingerprint="f", evaluator="plain"),
+        photos=("a", "b"),
+        columns=(COLUMNS[0], replace(COLUMNS[1], better="higher")),
+        lines=lines,
+        advice=advise(lines, COLUMNS[:2], 8, 0.05),
+        level=0.95,
+        seconds=1.0,
+        rows=10,
+    )
+    assert str(card).splitlines()[:4] == [
+        "                  rank  D ↓          E ↑  rows  s     sanity",
+        "Best              1.0   0.5 ± 0.25*  –    10    1",
+        "Other             2.0   2            2*   10    0.25",
+        "(Control_Random)  3.0   2            –",
+    ]
+    assert str(card).splitlines()[5].startswith("2 photos, 95% intervals")
 
 
 def test_those_that_do_exactly_as_well_are_named() -> None:

@@ -19,7 +19,7 @@ from pellucid.core.errors import ParameterError
 from pellucid.core.explanation import Kind
 from pellucid.core.measurements import Measurement
 from pellucid.metrics import Deletion, FidelityCorrelation, Infidelity, MaxSensitivity
-from pellucid.metrics.compat import PRESETS, UNSOUND, Preset, rise_blur
+from pellucid.metrics.compat import PRESETS, UNSOUND, Preset, _reflected, preset, rise_blur
 from pellucid.testing import tiny
 
 from .planted import Linear, close, explained, random
@@ -283,3 +283,27 @@ def test_instances_keep_their_parameters_and_output_is_the_callers_word() -> Non
     assert got.params["steps"] == 4 and got.output == "logit"
     assert as_peer("xplique", "deletion", model, x, values, output="probability").output == "probability"
     assert "compat" in inspect.signature(pellucid.measure).parameters
+
+
+def test_rise_blurs_with_a_spot_that_its_frame_reflects() -> None:
+    """The spot as SciPy makes it, which is how RISE does."""
+    from scipy.ndimage import gaussian_filter1d
+
+    for size, sigma in ((11, 5.0), (5, 1.0), (3, 2.0)):
+        spot = np.zeros(size)
+        spot[size // 2] = 1
+        got = _reflected(size, sigma).numpy()
+        np.testing.assert_allclose(
+            got, gaussian_filter1d(spot, sigma) / gaussian_filter1d(spot, sigma).sum(), atol=1e-9
+        )
+
+
+@pytest.mark.peers
+def test_captum_draws_as_often_and_as_far_as_its_signatures_say() -> None:
+
+    theirs = pytest.importorskip("captum.metrics")
+    for ours, name in (("infidelity", "infidelity"), ("max_sensitivity", "sensitivity_max")):
+        params, told = preset("captum", ours).params, inspect.signature(getattr(theirs, name)).parameters
+        assert params["samples"] == told["n_perturb_samples"].default
+        if "perturb_radius" in told:
+            assert params["radius"] == told["perturb_radius"].default

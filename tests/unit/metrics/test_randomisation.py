@@ -233,3 +233,10 @@ def test_a_redrawn_model_has_no_double() -> None:
     e = api.explain(handle, x, DeepLift(precision="double"), target=1)
     m = api.measure(handle, e, [ParameterRandomisation(steps=2)], inputs=x)[0]
     assert all("does not run in double precision" in why for why in m.reasons), m.reasons
+
+
+def test_of_two_classes_the_other_is_the_other() -> None:
+    module = Linear(classes=2)
+    [m] = scores(RandomLogit(), module, ["gradient"])
+    w = module.out.weight.detach().double()
+    close(m.values, [abs(float(spearman(w[1], w[0])))] * 3, 1e-6)

@@ -124,3 +124,20 @@ def test_methods_with_tensors_are_given_again(model: tiny.Tiny) -> None:
     assert not any(got.reasons)
     named = api.explain(handle, x, "grad_cam")
     assert not any(api.measure(handle, named, [MaxSensitivity(samples=2)], inputs=x)[0].reasons)
+
+
+def test_outputs_that_never_move_measure_nothing() -> None:
+    """A map that moves with the input, of a model that does not look at it."""
+    from .test_randomisation import Edges
+
+    class Still(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return (x * 0).flatten(1)[:, :2] + torch.tensor([1.0, 0.0])
+
+    x = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    handle = api.wrap(Still())
+    e = api.explain(handle, x, [Edges()], target=0)
+    outer, inner = api.measure(
+        handle, e, [RelativeOutputStability(samples=3), RelativeInputStability(samples=3)], inputs=x, methods=[Edges()]
+    )
+    assert set(outer.reasons) == {"no perturbation changes the outputs"} and not any(inner.reasons)
