@@ -240,3 +240,9 @@ def test_of_two_classes_the_other_is_the_other() -> None:
     [m] = scores(RandomLogit(), module, ["gradient"])
     w = module.out.weight.detach().double()
     close(m.values, [abs(float(spearman(w[1], w[0])))] * 3, 1e-6)
+    from pellucid.core.target import Contrast
+
+    handle, x = api.wrap(module), pictures(2, side=SIDE).float()
+    e = api.explain(handle, x, "gradient", target=Contrast(0, 1))
+    m = api.measure(handle, e, ["random_logit"], inputs=x)[0]
+    assert set(m.reasons) == {"the map explains a difference of classes"}
