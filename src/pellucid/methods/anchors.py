@@ -53,7 +53,8 @@ class Anchors:
     samples    draws, at most
     batch      draws in one question
     share      chance that a player outside the anchor is shown
-    regions    who plays; `auto`: `slic` of pictures, else every column or word; see `pellucid.regions`
+    regions    who plays; `auto`: about thirty superpixels of pictures, for each costs draws at every size; else
+               every column or word; see `pellucid.regions`
     fill       what shows who is hidden; of several backgrounds, every draw takes one
     """
 
@@ -71,7 +72,7 @@ class Anchors:
     seed: int = param(default=0)
 
     async def explain(self, q: Query) -> Attribution:
-        game = Game.of(q, self.regions, self.fill)
+        game = Game.of(q, self.regions, self.fill, pictures=("slic(n=30)", "region_mean"))
         at_x, middle = await _middle(q, game)
         side = (at_x - middle).sign()
         same = _same(game.board, max(game.players))

@@ -222,8 +222,9 @@ def _judged(seen: _Seen, arm: Tensor, coverage: float) -> Generator[Draws, Tenso
 
     What led to the set was chosen by its luck; of its own draws, made after it was chosen, it is one coin. So their
     bounds need no allowance for all the sets that might have been chosen, only for the trials that there are: half of
-    delta is shared out among them, a half of it to the first, a quarter to the second, and so on. A trial that neither
-    says yes nor no in an eighth of the draws that are left ends without an answer: one more player decides sooner.
+    delta is shared out among them, a half of it to the first, a quarter to the second, and so on. A trial that is below
+    the threshold, though not surely, after an eighth of the draws that are left ends there: one more player decides
+    sooner.
     """
     aim = seen.aim
     refused = aim.threshold + min(aim.slack, (1 - aim.threshold) / 2)
@@ -236,5 +237,5 @@ def _judged(seen: _Seen, arm: Tensor, coverage: float) -> Generator[Draws, Tenso
         yield from seen.draw(arm[None])
         mean, low, high, draws = seen.trial(first)
         held = mean >= aim.threshold and low > aim.threshold - aim.slack
-        if held or high < refused or seen.left <= max(floor, 0):
+        if held or high < refused or seen.left <= (max(floor, 0) if mean < aim.threshold else 0):
             return Anchor(members=arm, precision=mean, low=low, high=high, coverage=coverage, draws=draws, held=held)
