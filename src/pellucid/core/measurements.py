@@ -216,7 +216,7 @@ def join(parts: Sequence[Measurement]) -> Measurement:
 def table(them: Measurements) -> str:
     """Explanations × metrics: means over the images ± their standard errors.
 
-    `*` marks the best of a column, `°` what is in sample.
+    `*` marks the best of a column, `°` what is in sample; "(3 of 4)" says how many images have a value, where not all.
     """
     lines = _lines(them)
     heads = list(dict.fromkeys(_column(m) for m in them))
@@ -261,7 +261,8 @@ def _cell(m: Measurement | None, best: float) -> str:
         return ""
     if not m.known:
         return f"– ({m.reasons[0]})" if m.reasons else "–"
-    return _spoken(m.mean, m.error) + ("°" if m.in_sample else "") + ("*" if m.mean == best else "")
+    some = f" ({len(m.known)} of {len(m)})" if len(m.known) < len(m) else ""
+    return _spoken(m.mean, m.error) + some + ("°" if m.in_sample else "") + ("*" if m.mean == best else "")
 
 
 def _spoken(mean: float, error: float) -> str:

@@ -75,6 +75,7 @@ def test_tables_by_hand() -> None:
     assert [line.count("*") for line in str(Measurements(higher)).splitlines()] == [0, 1, 0]
     assert "*" not in str(Measurements((replace(a, better="neither"), replace(b, better="neither"))))
     assert repr(Measurements((a, b, c))).startswith("Measurements(2 metrics of 2 explanations)\n")
+    assert "0.5 ± 0.25 (2 of 3)" in str(Measurements((measured(0.25, NAN, 0.75),)))
 
 
 def test_explanations_of_one_name_are_told_apart() -> None:
