@@ -108,7 +108,7 @@ def _entries(explanations: Sequence[Explanation]) -> list[_Entry]:
 
 
 def variants(explanations: Sequence[Explanation], name: Callable[[Explanation], str]) -> list[str]:
-    """Names of the methods, with the parameters in which explanations of the same method differ."""
+    """Names of the methods, with the parameters in which explanations of the same method differ; `auto` goes unsaid."""
     settings: dict[str, list[dict[str, object]]] = {}
     for e in explanations:
         known = settings.setdefault(name(e), [])
@@ -117,7 +117,8 @@ def variants(explanations: Sequence[Explanation], name: Callable[[Explanation], 
 
     def differing(e: Explanation) -> str:
         mine, known = _setting(e), settings[name(e)]
-        return ", ".join(f"{k} {v}" for k, v in mine.items() if any(other.get(k) != v for other in known))
+        told = [(k, v) for k, v in mine.items() if v != "auto" and any(other.get(k) != v for other in known)]
+        return ", ".join(f"{k} {v}" for k, v in told)
 
     return [f"{name(e)}, {tail}" if (tail := differing(e)) else name(e) for e in explanations]
 

@@ -206,6 +206,9 @@ def test_the_same_method_twice_says_how_they_differ():
     a = planted(noise(1, 6, 6))
     a, b = (replace(a, record=replace(a.record, params={"steps": s, "rule": "left"})) for s in (8, 32))
     assert {"Planted, steps 8", "Planted, steps 32"} <= set(texts(panel([a, b])))
+    usual = replace(a, record=replace(a.record, params={"fill": "auto"}))
+    other = replace(a, record=replace(a.record, params={"fill": "blur"}))
+    assert {"Planted", "Planted, fill blur"} <= set(texts(panel([usual, other])))
 
 
 def test_equal_methods_stand_below_each_other_also_where_one_is_missing():
