@@ -24,10 +24,10 @@ from torch import Tensor
 import pellucid
 from benchmarks.cases import photos
 from benchmarks.games import REGIONS
+from pellucid.api.answers import said_of
 from pellucid.methods.kernel_shap import KernelSHAP
-from pellucid.methods.lime import LIME, kernel
+from pellucid.methods.lime import LIME
 from pellucid.ops.games import Played
-from pellucid.ops.ridge import ridge
 from pellucid.ops.shapley_designs import leverage
 from pellucid.ops.shapley_fit import shapley_fit
 from pellucid.ops.smooth import shapley_of_powers
@@ -36,8 +36,14 @@ PEERS = 1000
 """Calls of the peers."""
 CALLS = (125, 250, 500)
 """Calls of ours."""
+LONG = 8_192
+"""Coalitions of the long run for LIME: columns of Hadamard matrices, which count for more than twice as many coins."""
+PARTS, PART = 4, 1024
+"""Parts of the long run for Shapley values, and the coalitions of each."""
+FAR = 1000
+"""The first seed of the long runs; no estimate has it."""
 NAMES = ("cat", "coffee", "astronaut")
-ROWS = 8
+ROWS = 480
 KEPT = np.dtype([("coalition", "<u8"), ("score", "<f8")])
 FLATTEST = 0.25
 """Slope of an error below which its fall is taken for chance; half is that of samples."""
@@ -52,8 +58,7 @@ class Scores:
     """The top class's probability for a photo of which some superpixels show; others show their mean colour."""
 
     def __init__(self, handle: Any, row: Tensor, labels: Tensor, folder: Path, name: str) -> None:
-        self.net, self.row, self.labels = handle.module, row, labels
-        self.asked: list[Tensor] = []
+        self.handle, self.row, self.labels = handle, row, labels
         self.file, self.players = folder / f"{name}.bin", int(labels.max()) + 1
         means = torch.stack([row[:, labels == k].mean(1) for k in range(self.players)], 1)
         self.hidden, self.top = means[:, labels], int(handle.module(row[None]).argmax())
@@ -63,7 +68,6 @@ class Scores:
     def __call__(self, shown: Any) -> np.ndarray:
         """Scores of coalitions [rows, players]."""
         bits = np.asarray(shown).reshape(len(shown), self.players) > 0.5
-        self.asked.append(torch.from_numpy(bits))
         number = (bits.astype(np.uint64) << np.arange(self.players, dtype=np.uint64)).sum(1, dtype=np.uint64)
         new, at = np.unique(number, return_index=True)
         for some in _parts([i for n, i in zip(new.tolist(), at.tolist(), strict=True) if n not in self.known]):
@@ -73,10 +77,9 @@ class Scores:
                 file.write(np.array(list(zip(number[some], scores, strict=True)), KEPT).tobytes())
         return np.array([self.known[n] for n in number.tolist()])
 
-    @torch.no_grad()
     def _of(self, shown: Tensor) -> np.ndarray:
         rows = torch.where(shown[:, self.labels][:, None], self.row, self.hidden)
-        return self.net(rows).double().softmax(1)[:, self.top].numpy()
+        return said_of(self.handle, rows).outputs.softmax(1)[:, self.top].numpy()
 
     @cached_property
     def model(self) -> Any:
@@ -164,50 +167,23 @@ SHAPLEYS: dict[str, tuple[Estimate, int]] = {
 # -- the truth, and who is how far from it ---------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What an estimate found, and the coalitions [rows, players] that it asked for."""
-
-    values: Tensor
-    asked: Tensor
+def lime_truth(scores: Scores) -> Tensor:
+    """LIME's own regression, without a penalty."""
+    return ours(LIME, LONG, scores, FAR, ridge=1e-6)
 
 
-def runs(scores: Scores, who: dict[str, tuple[Estimate, int]], seeds: int) -> dict[tuple[str, int], Run]:
-    """By name and seed."""
-    made: dict[tuple[str, int], Run] = {}
-    for seed in range(seeds):
-        for name, (estimate, _) in who.items():
-            scores.asked.clear()
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                values = estimate(scores, seed)
-            made[name, seed] = Run(values, torch.cat(scores.asked).unique(dim=0))
-    return made
+def shapley_truth(scores: Scores) -> Tensor:
+    """The mean over parts of φ(f) + least squares of v − f, f a smooth function through the other parts.
 
-
-def lime_truth(scores: Scores, drawn: Mapping[int, Tensor], seed: int) -> Tensor:
-    """LIME's regression, without a penalty, on all the coalitions of other seeds: fair coins show every one of them."""
-    shown = torch.cat([some for one, some in drawn.items() if one != seed]).double()
-    near = kernel(shown, LIME().width)
-    return ridge(shown, torch.from_numpy(scores(shown))[None], near, 1e-6).coef[0]
-
-
-def shapley_truth(scores: Scores, drawn: Mapping[int, Tensor], seed: int) -> Tensor:
-    """The mean over other seeds of φ(f) + least squares of v − f on 750 of the seed's coalitions, f fitted elsewhere.
-
-    f is a smooth function through the coalitions of the remaining seeds; whatever it is, the expectation is the truth
-    [Witter et al. 2025].
+    Whatever f is, the expectation is the truth [Witter et al. 2025].
     """
-    others = [one for one in drawn if one != seed]
-    parts: list[Tensor] = []
-    for one in others:
-        rest = [drawn[two] for two in others if two != one]
-        smooth = Smooth.through(torch.cat(rest).unique(dim=0), scores)
-        for calls in CALLS[1:]:
-            design = leverage(scores.players, calls, one).beside(shown=True).beside(shown=False)
-            left = torch.from_numpy(scores(design.shown)) - smooth(design.shown)
-            parts += [calls * (smooth.shapley() + shapley_fit(Played(design, left[None])).coef[0])]
-    return torch.stack(parts).sum(0) / (len(others) * sum(CALLS[1:]))
+    designs = [leverage(scores.players, PART, FAR + i).beside(shown=True).beside(shown=False) for i in range(PARTS)]
+    found: list[Tensor] = []
+    for design in designs:
+        smooth = Smooth.through(torch.cat([d.shown for d in designs if d is not design]).unique(dim=0), scores)
+        left = torch.from_numpy(scores(design.shown)) - smooth(design.shown)
+        found.append(smooth.shapley() + shapley_fit(Played(design, left[None])).coef[0])
+    return torch.stack(found).mean(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,14 +223,14 @@ class Errors:
     calls: Mapping[str, int]
 
     @staticmethod
-    def of(scores: Scores, who: dict[str, tuple[Estimate, int]], seeds: int, truth: Callable[..., Tensor]) -> Errors:
-        found = runs(scores, who, seeds)
-        drawn = {s: torch.cat([run.asked for (_, seed), run in found.items() if seed == s]) for s in range(seeds)}
-        drawn = {s: some.unique(dim=0) for s, some in drawn.items()}
-        truths = [truth(scores, drawn, seed) for seed in range(seeds)]
-        squares = {
-            name: torch.stack([(found[name, s].values - truths[s]).square() for s in range(seeds)]) for name in who
-        }
+    def of(
+        scores: Scores, who: dict[str, tuple[Estimate, int]], seeds: int, truth: Callable[[Scores], Tensor]
+    ) -> Errors:
+        true = truth(scores)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = {name: [estimate(scores, seed) for seed in range(seeds)] for name, (estimate, _) in who.items()}
+        squares = {name: (torch.stack(values) - true).square() for name, values in found.items()}
         return Errors(squares, {name: calls for name, (_, calls) in who.items()})
 
     def rms(self, name: str, at: tuple[Tensor, Tensor] | None = None) -> float:
@@ -285,10 +261,11 @@ class Errors:
 # -- the tables ------------------------------------------------------------------------------------------------------
 
 SAYS = """Errors are root mean squares over the {players} superpixels of a photo and {seeds} seeds, in thousandths of
-the top class's probability, against a long run of the other seeds: for LIME's weights its own regression on all their
-coalitions, for Shapley values least squares of what a smooth function leaves of the scores. The calls at which our
-error is that of a peer with {peers} are read off the lines between the logarithms of ours, beyond 500 off the last of
-them, ± half of a 68 % interval over seeds and superpixels. Both have the error of the long run in theirs."""
+the top class's probability, against a long run: LIME's own regression on {long} coalitions, which columns of Hadamard
+matrices make worth more than {coins} coins, {times} times what `lime` has; for Shapley values {parts} coalitions, of
+which a smooth function takes what it can and least squares the rest. The calls at which our error is that of a peer
+with {peers} are read off the lines between the logarithms of ours, beyond 500 off the last of them, ± half of a 68 %
+interval over seeds and superpixels."""
 
 
 def tables(seeds: int = 4, folder: Path | None = None) -> list[str]:
@@ -296,7 +273,15 @@ def tables(seeds: int = 4, folder: Path | None = None) -> list[str]:
     with tempfile.TemporaryDirectory() as temporary:
         asked = games(folder or Path(temporary))
         players = " to ".join(str(f(one.players for one in asked.values())) for f in (min, max))
-        says = SAYS.format(players=players, seeds=seeds, peers=PEERS)
+        says = SAYS.format(
+            players=players,
+            seeds=seeds,
+            peers=PEERS,
+            long=f"{LONG:,}",
+            coins=f"{2 * LONG:,}",
+            times=2 * LONG // PEERS,
+            parts=f"{PARTS * PART:,}",
+        )
         lines = ["## Calls that an error takes", "", says, ""]
         for title, who, truth in (("LIME", LIMES, lime_truth), ("Shapley values", SHAPLEYS, shapley_truth)):
             errors = {name: Errors.of(one, who, seeds, truth) for name, one in asked.items()}
