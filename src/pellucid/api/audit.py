@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pellucid import registry
 from pellucid.api.asking import targets_of, tasks_of
 from pellucid.api.entries import references_of
+from pellucid.api.models import as_model
 from pellucid.api.waves import waves_of
 from pellucid.core.ask import Ask, Attribution, Query, together
 from pellucid.core.errors import InputError
@@ -43,8 +44,6 @@ def audit(
     Returns an Audit: `print` it; `audit.worst` has the calls that leak most first. Relevance is counted for methods
     that distribute the score. Raises InputError for several inputs or targets, and for a method without rules.
     """
-    from pellucid.api import as_model
-
     handle, (chosen,) = as_model(model), _one(registry.make_all(method), "method")
     (aim,) = _one(targets_of(target, versus, None), "target")
     listening = Listening(chosen, [])

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.adapters import Handle
-from pellucid.api import as_model
 from pellucid.api.answers import Said, said_by, table_of
+from pellucid.api.models import as_model
 from pellucid.api.wishes import Wish
 from pellucid.core.errors import InputError, ParameterError, nearest
 from pellucid.studies.changes import Change, Counterfactual, Counterfactuals

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from pellucid.adapters import Handle
+from pellucid.api.models import as_model, wrap
 from pellucid.core.errors import ParameterError
 from pellucid.core.target import CLASSES
 
@@ -38,6 +39,4 @@ def as_regressor(model: Any) -> Handle:
 
 
 def _handle(model: Any) -> Handle:
-    from pellucid.api import as_model, wrap  # which stand beside these
-
     return as_model(model) if isinstance(model, (str, nn.Module, Handle)) else wrap(model)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.adapters import Handle
-from pellucid.api import as_model
 from pellucid.api.answers import Said, said_by, table_of
+from pellucid.api.models import as_model
 from pellucid.core.errors import InputError, ParameterError
 from pellucid.core.target import converted
 from pellucid.studies.permutation import Importance, importance

@@ -27,7 +27,7 @@ def of_pipeline(
 
     Arguments as in `pellucid.wrap`. Raises ParameterError for a preprocess that does not read texts.
     """
-    from pellucid.api import wrap  # which stands beside this
+    from pellucid.api.models import wrap  # which opens pipelines by this
 
     if preprocess is not None and not isinstance(preprocess, (Tokens, Words)) and not is_tokenizer(preprocess):
         raise ParameterError(f"a {type(preprocess).__name__} before a pipeline", "Words(), a tokenizer, or nothing")

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.adapters import Handle
-from pellucid.api import as_model
 from pellucid.api.answers import features_of, rows_of, said_of
 from pellucid.api.entries import references_of
+from pellucid.api.models import as_model
 from pellucid.core.ask import Attribution, Query, attribution
 from pellucid.core.errors import InputError, ParameterError, TargetError
 from pellucid.core.explanation import Inputs

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.adapters import Handle
-from pellucid.api import as_model
+from pellucid.api.models import as_model
 from pellucid.api.waves import waves_of
 from pellucid.core.ask import PLAIN, Lane, Rows
 from pellucid.testing.checks import Result

@@ -14,6 +14,7 @@ from pellucid.adapters import FunctionModel, Handle, TorchModel
 from pellucid.adapters.torch.outputs import scores as scores_of
 from pellucid.adapters.torch.session import TorchSession
 from pellucid.adapters.torch.watch import Randomness
+from pellucid.api.models import as_model
 from pellucid.api.waves import example_of, waves_of
 from pellucid.core.errors import InputError, PellucidError
 from pellucid.core.explanation import Inputs
@@ -112,8 +113,6 @@ class Patient:
 
 def admitted(model: Any, inputs: Any) -> Patient:
     """A patient, from what users pass. Raises InputError for what is no model, and for inputs that cannot be read."""
-    from pellucid.api import as_model
-
     given = as_model(model)
     names = given.labels.names
     handle = given.but(emits=given.emits)
