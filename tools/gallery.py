@@ -19,7 +19,7 @@ from torch import nn
 
 import pellucid
 from pellucid import registry
-from pellucid.api import TorchModel
+from pellucid.adapters import TorchModel
 from pellucid.core.method import CATALOGUE
 from pellucid.methods.gradient import Gradient
 
@@ -57,12 +57,13 @@ VARIANTS: tuple[tuple[str, dict[str, object]], ...] = (
 )
 """Other regions, other fills, and another view of interactions, beside the methods that hide."""
 ON_TRANSFORMER: dict[str, dict[str, object]] = {"lrp": {"composite": "cp_lrp"}, "occlusion": SETTINGS["occlusion"]}
+BUILT_IN = {name: cls for name, cls in CATALOGUE.items() if cls.__module__.startswith("pellucid.")}
 FAMILIES = ("gradient", "path", "guided", "propagation", "cam", "perturbation", "internal", "combinator")
 
 
 def named() -> dict[str, list[str]]:
     """The registry names in every picture, family by family."""
-    of = {name: cls.about.family for name, cls in CATALOGUE.items() if name not in ELSEWHERE}
+    of = {name: cls.about.family for name, cls in BUILT_IN.items() if name not in ELSEWHERE}
     order = {family: place for place, family in enumerate(FAMILIES)}
     shown = sorted((name for name in of if of[name] != TRANSFORMER), key=lambda name: order.get(of[name], len(order)))
     return {

@@ -7,14 +7,12 @@ from pathlib import Path
 import pytest
 from tools import gallery
 
-from pellucid.core.method import CATALOGUE
-
 DOCS = Path(__file__).parents[2] / "docs"
 
 
 def test_every_method_is_asked_for_in_one_figure() -> None:
     names = [name for some in gallery.named().values() for name in some]
-    assert sorted([*names, *gallery.ELSEWHERE]) == sorted(CATALOGUE)
+    assert sorted([*names, *gallery.ELSEWHERE]) == sorted(gallery.BUILT_IN)
 
 
 @pytest.mark.parametrize("picture", gallery.named())
@@ -34,4 +32,4 @@ def test_the_page_names_what_is_in_no_figure() -> None:
 
 
 def test_settings_are_of_methods_that_are_there() -> None:
-    assert {*gallery.SETTINGS, *gallery.ON_TRANSFORMER, *gallery.BESIDE} <= set(CATALOGUE)
+    assert {*gallery.SETTINGS, *gallery.ON_TRANSFORMER, *gallery.BESIDE} <= set(gallery.BUILT_IN)

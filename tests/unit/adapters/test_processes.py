@@ -48,15 +48,15 @@ def children(of: int) -> list[int]:
     return found
 
 
-def spawned(of: int | None = None) -> list[int]:
+def spawned(of: int | None = None) -> set[int]:
     """Children that run our workers, not what multiprocessing keeps beside them."""
-    out: list[int] = []
+    out: set[int] = set()
     for child in children(os.getpid() if of is None else of):
         try:
             line = Path(f"/proc/{child}/cmdline").read_bytes()
         except OSError:
             continue
-        out += [child] if b"spawn_main" in line else []
+        out |= {child} if b"spawn_main" in line else set()
     return out
 
 
@@ -84,17 +84,17 @@ def test_both_processes_work_and_end_when_they_are_told_to() -> None:
     before = spawned()
     model = wrapped(stranger.whose)
     rows, _ = model.preprocess.rows_of(["a", "b", "c", "d"])
-    assert spawned() == before  # nobody starts before there is something to do
+    assert spawned() <= before  # nobody starts before there is something to do
     found = model.scores(rows)[:, 0].tolist()
     assert found[0] == found[1] != found[2] == found[3] and os.getpid() not in found
     assert model.scores(rows)[:, 0].tolist() == found  # the same ones again
     model.close()
-    assert spawned() == before
+    assert spawned() <= before
     model.close()
     assert model.scores(rows).shape == (4, 1)  # others, after the end of the first
     del model
     gc.collect()
-    assert spawned() == before
+    assert spawned() <= before
 
 
 def test_errors_come_home_as_they_were_and_the_workers_stay() -> None:
@@ -124,7 +124,7 @@ def test_a_worker_that_ends_is_told_and_others_take_its_place() -> None:
     workers = Workers(stranger.ending, 2)
     with pytest.raises(InputError, match="ended with code 7"):
         workers([["a"], ["the end"]])
-    assert spawned() == before
+    assert spawned() <= before
     assert workers([["a"], ["b"]]) == [[1.0], [1.0]]
     workers.close()
 
@@ -171,7 +171,7 @@ def test_an_interrupt_leaves_nobody_behind() -> None:
     assert main is not None
 
     def interrupt() -> None:
-        _until(lambda: len(spawned()) == len(before) + 2)
+        _until(lambda: len(spawned() - before) == 2)
         time.sleep(1.0)
         signal.pthread_kill(main, signal.SIGINT)
 
@@ -182,7 +182,7 @@ def test_an_interrupt_leaves_nobody_behind() -> None:
         workers([["a"], ["b"]])
     watch.join()
     assert time.monotonic() - start < 30
-    assert spawned() == before
+    assert spawned() <= before
 
 
 def _until(what: Any) -> None:
