@@ -79,3 +79,15 @@ def test_records_say_what_was_chosen() -> None:
     (line,) = (line for line in got[0].record.decisions if "stay within" in line)
     assert line.startswith("to stay within 0.3 s: samples 40000 → ")
     assert got[0].record.params["samples"] < 40_000
+
+
+def test_too_few_for_a_method_is_the_budget_s_fault() -> None:
+    def choosy(methods: Sequence[Any]) -> float:
+        if methods[0].samples < 300:
+            raise ParameterError(f"{methods[0].samples} samples for 300 pairs", "at least 300")
+        return price(methods)
+
+    with pytest.raises(ParameterError, match=r"a budget of 3 s, in which there is time for \d+ samples for 300 pairs"):
+        within(3.0, (LIME(samples=2000),), choosy)
+    with pytest.raises(ParameterError, match=r"^100 samples for 300 pairs"):  # as asked, not as lowered
+        within(3.0, (LIME(samples=100),), choosy)

@@ -51,18 +51,16 @@ def within(
     budget  seconds
     cost    the time that methods take, in seconds
     Methods that take more until a tolerance is met are limited in how many they may take. Raises ParameterError where
-    the fewest samples and steps take longer than the budget.
+    the fewest samples and steps take longer than the budget, or where what fits into it is too few for a method.
     """
     share, chosen, needed = 1.0, tuple(methods), cost(methods)
     tried: list[tuple[float, float]] = [(share, needed)]
     while needed > budget and len(tried) < TRIES:
         share = _next(budget, tried)
-        chosen = tuple(_scaled(one, share) for one in methods)
-        needed = cost(chosen)
+        chosen, needed = _lowered(methods, share, budget, cost)
         tried.append((share, needed))
     if needed > budget:
-        fewest = tuple(_scaled(one, 0.0) for one in methods)
-        needed = cost(fewest)
+        fewest, needed = _lowered(methods, 0.0, budget, cost)
         if needed > budget:
             raise ParameterError(
                 f"a budget of {budget:.3g} s",
@@ -71,6 +69,21 @@ def within(
             )
         chosen = fewest
     return chosen, tuple(_said(before, after, budget) for before, after in zip(methods, chosen, strict=True))
+
+
+def _lowered(
+    methods: Sequence[Method], share: float, budget: float, cost: Callable[[Sequence[Method]], float]
+) -> tuple[tuple[Method, ...], float]:
+    """The methods with this share of their samples and steps, and the time that they take."""
+    chosen = tuple(_scaled(one, share) for one in methods)
+    try:
+        return chosen, cost(chosen)
+    except ParameterError as error:
+        raise ParameterError(
+            f"a budget of {budget:.3g} s, in which there is time for {error.got}",
+            error.wanted,
+            "a larger budget, or fewer methods",
+        ) from error
 
 
 def _next(budget: float, tried: Sequence[tuple[float, float]]) -> float:
