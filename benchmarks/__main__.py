@@ -1,4 +1,7 @@
-"""`python -m benchmarks [FILE]`: time everything, print the tables, and write them to FILE (docs/benchmarks.md)."""
+"""`python -m benchmarks [FILE]`: time everything, print the tables, and write them to FILE (docs/benchmarks.md).
+
+What people wrote at the end of FILE, from KEPT on, stays; what they wrote between the tables goes.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,7 @@ those of one small machine and say little; ratios carry over better. Warm means 
 its prepared form verified; the cold cost stands below.
 """
 PEERS = ("captum", "grad-cam", "torchcam", "zennit", "lime", "shap")
+KEPT = "## Where an aim was missed"
 
 
 def main() -> None:
@@ -45,7 +49,9 @@ def main() -> None:
     text = "\n".join(lines) + "\n"
     print(text)
     if len(sys.argv) > 1:
-        Path(sys.argv[1]).write_text(text, encoding="utf-8")
+        page = Path(sys.argv[1])
+        _, head, said = page.read_text(encoding="utf-8").partition(KEPT) if page.exists() else ("", "", "")
+        page.write_text(text + "\n" + head + said if head else text, encoding="utf-8")
 
 
 def _setting() -> list[str]:
