@@ -128,6 +128,7 @@ def parts(count: int, many: int) -> list[slice]:
 
 def _heard(process: Any, link: Any) -> Any:
     try:
+        link.poll(None)  # Ctrl-C ends a poll; a read goes on where a library, as polars, has its signals restart calls
         return link.recv()
     except (EOFError, OSError) as error:
         raise _gone(process) from error

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Generator
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,15 @@ def test_scikit_learn_runs_in_processes_too() -> None:
     assert torch.equal(a.values, b.values)
 
 
+@pytest.fixture(params=[True, False])
+def breaking_off(request: pytest.FixtureRequest) -> Generator[None]:
+    """Whether Ctrl-C breaks system calls off, which it does not where polars has been imported."""
+    signal.siginterrupt(signal.SIGINT, request.param)
+    yield
+    signal.siginterrupt(signal.SIGINT, True)
+
+
+@pytest.mark.usefixtures("breaking_off")
 def test_an_interrupt_leaves_nobody_behind() -> None:
     before = spawned()
     workers = Workers(stranger.sleeping, 2)
