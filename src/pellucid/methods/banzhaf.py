@@ -54,7 +54,7 @@ class Banzhaf:
 
     async def explain(self, q: Query) -> Attribution:
         game = Game.of(q, self.regions, self.fill)
-        until = self._until()
+        until = Until.of(self)
         played = await game.enough(q, self._draw, self._first, _worth, until)
         fits = [_fit(one) for one in played]
         worths = [Worth.of(fit) for fit in fits]
@@ -62,10 +62,6 @@ class Banzhaf:
             worths,
             [fidelity([fit.r2 for fit in fits]), held_out([_unseen(one) for one in played]), *reached(worths, until)],
         )
-
-    def _until(self) -> Until:
-        most, top = self.max_samples, self.until_top
-        return Until(samples=self.samples, most=most, tolerance=self.tolerance, seed=self.seed, top=top)
 
     def _draw(self, players: int, samples: int, seed: int) -> Design:
         whole = players <= MOST and 2**players <= self.samples

@@ -61,7 +61,7 @@ class KernelSHAP:
     seed: int = param(default=0)
 
     async def explain(self, q: Query) -> Attribution:
-        until = self._until()
+        until = Until.of(self)
         self._check(until)
         game = Game.of(q, self.regions, self.fill)
         played = await game.enough(q, self._draw, self._first, self._worth, until)
@@ -69,10 +69,6 @@ class KernelSHAP:
         differences = [one.scores[:, 1] - one.scores[:, 0] for one in played]
         adds = additivity(list(map(shapley_held_out, played))) if self.estimator == "least_squares" else None
         return game.attribution(worths, [efficiency(worths, differences), adds, *reached(worths, until)])
-
-    def _until(self) -> Until:
-        most, top = self.max_samples, self.until_top
-        return Until(samples=self.samples, most=most, tolerance=self.tolerance, seed=self.seed, top=top)
 
     def _check(self, until: Until) -> None:
         if until.rounds and self.design not in ("auto", "kernel"):
@@ -85,7 +81,7 @@ class KernelSHAP:
             )
 
     def _draw(self, players: int, samples: int, seed: int) -> Design:
-        auto = "kernel" if self._until().rounds else "leverage"
+        auto = "kernel" if Until.of(self).rounds else "leverage"
         return KERNELS[auto if self.design == "auto" else self.design](players, samples, seed)
 
     def _first(self, drawn: Design) -> Design:

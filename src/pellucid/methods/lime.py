@@ -83,7 +83,7 @@ class LIME:
         if self.p_remove == 1:
             raise ParameterError("lime.p_remove = 1", "a chance below 1, so that something is shown")
         game = Game.of(q, self.regions, self.fill)
-        until = self._until()
+        until = Until.of(self)
         played = await game.enough(q, self._draw, self._first, self._worth, until)
         fits = [self._fit(one) for one in played]
         worths = [Worth.of(fit) for fit in fits]
@@ -95,10 +95,6 @@ class LIME:
             *reached(worths, until),
         ]
         return game.attribution(worths, checks, {"intercept": inner, "prediction": local})
-
-    def _until(self) -> Until:
-        most, top = self.max_samples, self.until_top
-        return Until(samples=self.samples, most=most, tolerance=self.tolerance, seed=self.seed, top=top)
 
     def _draw(self, players: int, samples: int, seed: int) -> Design:
         auto = "hadamard" if self.p_remove == 0.5 else "coin"

@@ -48,22 +48,18 @@ class PermutationSHAP:
     seed: int = param(default=0)
 
     async def explain(self, q: Query) -> Attribution:
-        game, until = Game.of(q, self.regions, self.fill), self._until()
+        game, until = Game.of(q, self.regions, self.fill), Until.of(self)
         played = await game.enough(q, self._draw, lambda drawn: drawn, self._mean, until)
         worths = [self._mean(one) for one in played]
         differences = [one.scores[:, -1] - one.scores[:, 0] for one in played]
         return game.attribution(worths, [efficiency(worths, differences), *reached(worths, until)])
-
-    def _until(self) -> Until:
-        most, top = self.max_samples, self.until_top
-        return Until(samples=self.samples, most=most, tolerance=self.tolerance, seed=self.seed, top=top)
 
     @property
     def _together(self) -> int:
         return 2 if self.antithetic else 1
 
     def _draw(self, players: int, samples: int, seed: int) -> Design:
-        return arriving(orders(players, self._until().whole(samples, self._together), seed, self.antithetic))
+        return arriving(orders(players, Until.of(self).whole(samples, self._together), seed, self.antithetic))
 
     def _mean(self, played: Played) -> Worth:
         return added(played, self._together)

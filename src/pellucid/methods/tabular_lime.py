@@ -100,7 +100,7 @@ class TabularLIME:
         x = q.clean.double().cpu()
         if bool((x.isnan() & ~(columns.coded | columns.binned | columns.kept)).any()):
             raise InputError("rows with missing numbers for tabular_lime without bins", "numbers", "bins=4")
-        until = self._until()
+        until = Until.of(self)
         design = self._design(len(columns.mean), self.samples, self.seed)
         points = Drawn.of(columns, q.clean, design.shown)
         at_x, drawn = await together(q.score(), q.score(points, Stack()))
@@ -118,10 +118,6 @@ class TabularLIME:
             around = around.joined(points)
             fits = self._fits(around, design.group, scores)
         return self._told(q, around, fits)
-
-    def _until(self) -> Until:
-        most, top = self.max_samples, self.until_top
-        return Until(samples=self.samples, most=most, tolerance=self.tolerance, seed=self.seed, top=top)
 
     def _columns(self, q: Query) -> Columns:
         """How the columns of the training table vary. Raises InputError where there is none."""
@@ -198,7 +194,7 @@ class TabularLIME:
         checks = [
             fidelity([fit.r2 for fit in each]),
             held_out([unseen for *_, unseen in fits]),
-            *reached([Worth.of(fit) for fit in each], self._until()),
+            *reached([Worth.of(fit) for fit in each], Until.of(self)),
         ]
         bins = torch.stack([around.columns.borders(row) for row in around.points.x]).to(q.x)
         extras = {

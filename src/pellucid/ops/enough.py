@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -37,6 +38,21 @@ class Worth:
         return Worth(fit.coef, fit.std_error)
 
 
+class Adaptive(Protocol):
+    """A method that may add samples."""
+
+    @property
+    def samples(self) -> int: ...
+    @property
+    def max_samples(self) -> int: ...
+    @property
+    def tolerance(self) -> float | None: ...
+    @property
+    def until_top(self) -> int | None: ...
+    @property
+    def seed(self) -> int: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Until:
     """Samples are added until the first of two: errors are small, or the strongest players are known.
@@ -53,6 +69,17 @@ class Until:
     tolerance: float | None
     seed: int
     top: int | None = None
+
+    @staticmethod
+    def of(method: Adaptive) -> Until:
+        """As a method's parameters say."""
+        return Until(
+            samples=method.samples,
+            most=method.max_samples,
+            tolerance=method.tolerance,
+            seed=method.seed,
+            top=method.until_top,
+        )
 
     def whole(self, samples: int, together: int) -> int:
         """As many samples as make whole draws of `together`, and enough of them where samples may be added."""
