@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from torch import nn
@@ -10,6 +10,7 @@ from torch import nn
 from pellucid import api, registry
 from pellucid.adapters import Handle
 from pellucid.api.progress import Progress
+from pellucid.api.waves import listed
 from pellucid.core.ask import Can
 from pellucid.core.errors import ParameterError, nearest
 from pellucid.core.method import Explains
@@ -46,7 +47,7 @@ def sanity(
     handle = api.as_model(model)
     wanted = _wanted(handle, tests)
     chosen = registry.make_all(api.default(handle) if methods is api.DEFAULT else methods)
-    inputs = list(inputs) if isinstance(inputs, Iterator) else inputs
+    inputs = listed(inputs)
     got = api.explain(handle, inputs, chosen, target=target, output=output)
     known = [registry.make_metric(name) for name in wanted if name != "parameter_randomisation"]
     if "parameter_randomisation" in wanted:

@@ -123,7 +123,8 @@ def scorecard(
         advice=advise(lines, columns, len(entries[0]), ALPHA),
         level=LEVEL,
         seconds=time.perf_counter() - start,
-        rows=sum(_work(them[0]) for them in (measured, more) if them) + round(sum(r.rows * len(r.e) for r in runs)),
+        rows=sum(them[0].passes.work for them in (measured, more) if them)
+        + round(sum(r.rows * len(r.e) for r in runs)),
         sanity=sane,
         measurements=Measurements(tuple(every)),
         explanations=Explanations(tuple(entries) if sane is None else tuple(sane.explanations)),
@@ -155,8 +156,7 @@ def _alone(handle: Handle, photos: Any, method: Method, target: Any) -> Run:
             "photos that become rows of one shape, and one target",
         )
     seconds, passes = time.perf_counter() - start, got[0].record.passes
-    rows = passes.forward + passes.known + passes.backward + passes.tails
-    return Run(method, got[0], rows / len(got[0]), seconds / len(got[0]))
+    return Run(method, got[0], passes.work / len(got[0]), seconds / len(got[0]))
 
 
 def _sanity(measured: Sequence[Measurement], entries: Sequence[Explanation]) -> Sanity:
@@ -165,10 +165,6 @@ def _sanity(measured: Sequence[Measurement], entries: Sequence[Explanation]) -> 
     if some is None:
         return Sanity(verdicts=(), measurements=Measurements(), explanations=Explanations(tuple(entries)))
     return replace(some, explanations=Explanations(tuple(entries)))
-
-
-def _work(m: Measurement) -> int:
-    return m.passes.forward + m.passes.known + m.passes.backward + m.passes.tails
 
 
 def _columns(wanted: Sequence[Metric], photos: int, again: int) -> tuple[Column, ...]:

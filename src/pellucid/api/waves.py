@@ -63,7 +63,7 @@ def read(handle: Handle, inputs: Any, again: bool) -> Any:
     """
     if isinstance(handle.preprocess, Reads):
         return Read(*handle.preprocess.rows_of(handle.given(inputs)))
-    return list(inputs) if again and isinstance(inputs, Iterator) else inputs
+    return listed(inputs) if again else inputs
 
 
 def waves_of(handle: Handle, inputs: Any, tasks: Sequence[Task]) -> Iterator[Wave]:
@@ -99,13 +99,18 @@ def waves_of(handle: Handle, inputs: Any, tasks: Sequence[Task]) -> Iterator[Wav
     yield _photo_wave(handle, waiting, True)
 
 
+def listed(inputs: Any) -> Any:
+    """Inputs that can be gone through more than once."""
+    return list(inputs) if isinstance(inputs, Iterator) else inputs
+
+
 def kept(handle: Handle, inputs: Any) -> Any:
     """Inputs that can be looked at more than once, and cut: photos are read, whatever gives one at a time is listed."""
     inputs = handle.given(inputs)
     rows = isinstance(inputs, Tensor) and inputs.dtype != torch.uint8
     if not rows and isinstance(handle.preprocess, Preprocess) and not isinstance(handle.preprocess, Reads):
         return images.read_many(inputs)
-    return list(inputs) if isinstance(inputs, Iterator) else inputs
+    return listed(inputs)
 
 
 def _read_waves(handle: Handle, rows: Tensor, inputs: Inputs, copies: int) -> Iterator[Wave]:

@@ -121,6 +121,11 @@ class Passes:
     known: int = 0
     """Rows that a session had the answer to, from other calls or from others in this one: the model did not run."""
 
+    @property
+    def work(self) -> int:
+        """Rows forward and backward of what was asked, by itself: those that a session knew are among them."""
+        return self.forward + self.known + self.backward + self.tails
+
     def __add__(self, other: Passes) -> Passes:
         return Passes(**{f: getattr(self, f) + getattr(other, f) for f in self.__slots__})
 
