@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from pellucid.cli.app import Verb
-from pellucid.cli.explain import finish, place_options
+from pellucid.cli.explain import PLACE, finish
 from pellucid.cli.files import goal
 from pellucid.cli.job import look_up
-from pellucid.cli.request import Request, request_options
+from pellucid.cli.request import Request, place_options, request_options
 from pellucid.cli.talk import Talk, progress, talk_options
 
 EXAMPLES = ("pellucid compare -M efficientnet_lite0 -M timm:resnet18 cat.png -m grad_cam -o out",)
@@ -17,7 +17,7 @@ EXAMPLES = ("pellucid compare -M efficientnet_lite0 -M timm:resnet18 cat.png -m 
 @click.command("compare", cls=Verb, examples=EXAMPLES)
 @talk_options
 @request_options
-@place_options
+@place_options(PLACE)
 def command(talk: Talk, request: Request, place: str | None, overwrite: bool) -> None:
     """Explain photos, or texts, with several models, side by side."""
     if len(request.models) < 2:

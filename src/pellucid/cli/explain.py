@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 import click
 
 from pellucid.cli.app import PARTLY, Verb
 from pellucid.cli.files import Goal, goal, write
 from pellucid.cli.job import Job, look_up
-from pellucid.cli.request import Request, request_options
+from pellucid.cli.request import Request, place_options, request_options
 from pellucid.cli.talk import Talk, progress, talk_options
 
 if TYPE_CHECKING:
     from pellucid.core.explanation import Explanation
 
 
-def place_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """-o and --overwrite."""
-    where = click.option(
-        "-o",
-        "--output-dir",
-        "place",
-        metavar="OUT",
-        help="A folder for panel, report, maps and numbers, or one file: .png, .svg (panel), .html (report), "
-        ".safetensors (numbers). Default: nothing is written.",
-    )
-    over = click.option("--overwrite", is_flag=True, help="Replace files of the same names; refused otherwise.")
-    return where(over(function))
-
-
+PLACE = (
+    "A folder for panel, report, maps and numbers, or one file: .png, .svg (panel), .html (report), "
+    ".safetensors (numbers). Default: nothing is written."
+)
 EXAMPLES = (
     "pellucid explain cat.png -o out",
     'pellucid explain cat.png -m integrated_gradients -m grad_cam -t tabby --versus "Egyptian cat" -o out',
@@ -43,7 +33,7 @@ EXAMPLES = (
 @click.command("explain", cls=Verb, examples=EXAMPLES)
 @talk_options
 @request_options
-@place_options
+@place_options(PLACE)
 def command(talk: Talk, request: Request, place: str | None, overwrite: bool) -> None:
     """Explain what a model says about photos, texts or table rows.
 

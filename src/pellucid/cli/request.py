@@ -71,17 +71,16 @@ def _settings(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> 
     return tuple(map(Setting.read, given))
 
 
+def _method_option(help: str) -> Callable[[Any], Any]:
+    return click.option("-m", "--method", "methods", multiple=True, metavar="NAME", help=help)
+
+
 _OPTIONS = (
     click.argument("words", nargs=-1, required=True, metavar="[MODEL] INPUT..."),
     click.option("-M", "--model", "named", multiple=True, metavar="MODEL", help=models.HELP),
-    click.option(
-        "-m",
-        "--method",
-        "methods",
-        multiple=True,
-        metavar="NAME",
-        help="A method, a list a,b,c or a group; may be repeated. See `pellucid methods`. "
-        "Default: integrated_gradients,grad_cam; for texts integrated_gradients,input_x_gradient.",
+    _method_option(
+        "A method, a list a,b,c or a group; may be repeated. See `pellucid methods`. "
+        "Default: integrated_gradients,grad_cam; for texts integrated_gradients,input_x_gradient."
     ),
     click.option(
         "-t",
@@ -154,19 +153,23 @@ def judging_options(usual: str) -> Callable[[Callable[..., Any]], Callable[..., 
             click.option(
                 "--param", "settings", multiple=True, metavar="METHOD.PARAMETER=VALUE", help="As for `explain`."
             ),
-            click.option(
-                "-m",
-                "--method",
-                "methods",
-                multiple=True,
-                metavar="NAME",
-                help=f"A method, a list a,b,c or a group; may be repeated. Default: {usual}.",
-            ),
+            _method_option(f"A method, a list a,b,c or a group; may be repeated. Default: {usual}."),
             click.option("-M", "--model", "named", metavar="MODEL", help=models.HELP),
             click.argument("words", nargs=-1, metavar="[MODEL] [INPUT]..."),
         ):
             function = option(function)
         return function
+
+    return decorate
+
+
+def place_options(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """-o and --overwrite; what: what OUT may be, and what is written there."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        where = click.option("-o", "--output-dir", "place", metavar="OUT", help=what)
+        over = click.option("--overwrite", is_flag=True, help="Replace files of the same names; refused otherwise.")
+        return where(over(function))
 
     return decorate
 

@@ -14,7 +14,7 @@ from pellucid.cli.files import free
 from pellucid.cli.inputs import given, refuse_missing
 from pellucid.cli.job import chosen
 from pellucid.cli.model import load_model
-from pellucid.cli.request import Setting, judging_options, one_model
+from pellucid.cli.request import Setting, judging_options, one_model, place_options
 from pellucid.cli.talk import Talk, finite, progress, talk_options
 
 if TYPE_CHECKING:
@@ -50,14 +50,7 @@ MARKS = {
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the weights that are redrawn.")
 @click.option("-t", "--target", metavar="CLASS", help="Class name or number. Default: the top class of each input.")
 @click.option("--strict", is_flag=True, help="Exit with 1 when a method fails a test.")
-@click.option(
-    "-o",
-    "--output-dir",
-    "place",
-    metavar="OUT",
-    help="A folder for page and numbers, or one file: .html, .json. Default: nothing is written.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace files of the same names; refused otherwise.")
+@place_options("A folder for page and numbers, or one file: .html, .json. Default: nothing is written.")
 @click.pass_context
 def command(
     ctx: click.Context,

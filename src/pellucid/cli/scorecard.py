@@ -14,7 +14,7 @@ from pellucid.cli.files import free
 from pellucid.cli.inputs import given, refuse_missing
 from pellucid.cli.job import chosen
 from pellucid.cli.model import load_model
-from pellucid.cli.request import Setting, judging_options, one_model
+from pellucid.cli.request import Setting, judging_options, one_model, place_options
 from pellucid.cli.talk import Talk, progress, talk_options
 
 if TYPE_CHECKING:
@@ -49,14 +49,9 @@ ENDINGS = (".html", ".json", ".png", ".svg")
     show_default=True,
     help="Photos on which methods are asked again, for sanity and robustness.",
 )
-@click.option(
-    "-o",
-    "--output-dir",
-    "place",
-    metavar="OUT",
-    help="A folder for page, numbers and picture, or one file: .html, .json, .png, .svg. Default: nothing is written.",
+@place_options(
+    "A folder for page, numbers and picture, or one file: .html, .json, .png, .svg. Default: nothing is written."
 )
-@click.option("--overwrite", is_flag=True, help="Replace files of the same names; refused otherwise.")
 @click.pass_context
 def command(
     ctx: click.Context,

@@ -11,7 +11,7 @@ from pellucid.cli.app import Verb
 from pellucid.cli.files import free
 from pellucid.cli.inputs import given, refuse_missing
 from pellucid.cli.model import load_model
-from pellucid.cli.request import one_model
+from pellucid.cli.request import one_model, place_options
 from pellucid.cli.talk import Talk, talk_options
 from pellucid.core.errors import InputError
 
@@ -35,8 +35,7 @@ DRAWING = "surrogate.png"
 @click.option("--depth", type=click.IntRange(1), default=3, show_default=True, help="Questions of a tree, at most.")
 @click.option("--features", type=click.IntRange(1), default=5, show_default=True, help="Of a linear model, at most.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the rows that are held out.")
-@click.option("-o", "--output-dir", "place", metavar="OUT", help="A folder, or a file: .png, .svg, .html.")
-@click.option("--overwrite", is_flag=True, help="Replace files of the same names; refused otherwise.")
+@place_options("A folder, or a file: .png, .svg, .html.")
 def command(
     talk: Talk,
     words: tuple[str, ...],
