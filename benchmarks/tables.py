@@ -251,6 +251,21 @@ def _shallow(strings: Any) -> Any:
     return np.stack([1 - p, p], 1)
 
 
+def _told(
+    name: str,
+    models: tuple[Any, Any],
+    scores: Scores,
+    text: str,
+    method: Any,
+    calls: int,
+    peer: tuple[str, Callable[[Scores], Work]],
+) -> Question:
+    """models: with the scores, and without a model; calls: how many strings are asked for."""
+    ours, bare = (lambda one=one: pellucid.explain(one, text, method, target=1) for one in models)
+    them, made = peer
+    return Question(name, ours, bare, lambda: scores([text] * calls), (them, made(scores), made(_shallow)))
+
+
 def _limed(name: str, model: Any, scores: Scores, text: str) -> Question:
     from lime.lime_text import LimeTextExplainer
 
@@ -261,13 +276,7 @@ def _limed(name: str, model: Any, scores: Scores, text: str) -> Question:
         them: Any = LimeTextExplainer(random_state=0)
         return lambda: them.explain_instance(text, what, labels=(1,), num_features=500, num_samples=SAMPLES)
 
-    return Question(
-        name,
-        lambda: pellucid.explain(model, text, method, target=1),
-        lambda: pellucid.explain(bare, text, method, target=1),
-        lambda: scores([text] * SAMPLES),
-        ("lime", peer(scores), peer(_shallow)),
-    )
+    return _told(name, (model, bare), scores, text, method, SAMPLES, ("lime", peer))
 
 
 def _parted(name: str, scores: Scores, text: str) -> Question:
@@ -279,13 +288,7 @@ def _parted(name: str, scores: Scores, text: str) -> Question:
         them: Any = shap.PartitionExplainer(lambda strings: what(strings)[:, 1], masker)
         return lambda: them([text], max_evals=CALLS, silent=True)
 
-    return Question(
-        name,
-        lambda: pellucid.explain(model, text, method, target=1),
-        lambda: pellucid.explain(bare, text, method, target=1),
-        lambda: scores([text] * CALLS),
-        ("shap Partition", peer(scores), peer(_shallow)),
-    )
+    return _told(name, (model, bare), scores, text, method, CALLS, ("shap Partition", peer))
 
 
 # -- errors ----------------------------------------------------------------------------------------------------------
