@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pellucid.adapters.processes import Workers, parts
-from pellucid.core.ask import PLAIN, Answer, Can, Lane, Pixels, Rows
+from pellucid.core.ask import PLAIN, SCORES, Answer, Can, Lane, Pixels, Rows
 from pellucid.core.errors import NonFinite, ParameterError, SiteError, UnsupportedModel
 from pellucid.core.explanation import ModelCard
 from pellucid.core.site import Attention, Site, Stream
@@ -229,7 +229,7 @@ class FunctionSession:
 
     def measure(self) -> None:
         """Time one row among others, for plans: a call may cost as much as many rows."""
-        many = min(TIMED, self.rows(Lane(PLAIN, False), 0))
+        many = min(TIMED, self.rows(SCORES, 0))
         rows = self.x[:1].expand(many, *self.x.shape[1:])
         start = time.perf_counter()
         self.model.scores(rows)

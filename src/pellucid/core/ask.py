@@ -421,6 +421,10 @@ class Answer:
     """Scores of the reference rows, [t, n]."""
 
 
+SCORES = Lane(PLAIN, False)
+"""Scores alone, of the model as it is."""
+
+
 @dataclass(slots=True, eq=False)
 class Rows:
     """Rows to be run in one pass, built only when needed."""

@@ -13,14 +13,12 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from pellucid.core.ask import PLAIN, Answer, Lane, Rows, Session
+from pellucid.core.ask import SCORES, Answer, Lane, Rows, Session
 from pellucid.core.points import generator
 from pellucid.core.site import Site
 
 Print = tuple[int, ...]
 """What tells a row from others."""
-SCORES = Lane(PLAIN, False)
-"""Scores alone, of the model as it is: what is remembered."""
 OVERHEAD = 512
 """Bytes of an entry beside its numbers."""
 WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int32}

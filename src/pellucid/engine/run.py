@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pellucid.core.ask import (
     PLAIN,
+    SCORES,
     Answer,
     Ask,
     Attribution,
@@ -31,7 +32,7 @@ from pellucid.core.points import Same
 from pellucid.core.site import Site
 from pellucid.core.target import Output, Pick, Target, Unit, check_unit, follows_outputs, part, resolve
 from pellucid.engine.fuse import Block, Group, Share, Taker, chunks, merge, ride, shares
-from pellucid.engine.known import SCORES, Known
+from pellucid.engine.known import Known
 from pellucid.engine.nested import (
     Explained,
     Moved,

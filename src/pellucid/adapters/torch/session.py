@@ -30,7 +30,7 @@ from pellucid.adapters.torch.tape import Tape, touched
 from pellucid.adapters.torch.tokens import entering
 from pellucid.adapters.torch.twin import varied, weighted
 from pellucid.adapters.torch.watch import Headless
-from pellucid.core.ask import DOUBLE, PLAIN, Answer, Lane, Rows, Variant
+from pellucid.core.ask import DOUBLE, PLAIN, SCORES, Answer, Lane, Rows, Variant
 from pellucid.core.errors import RuleError, UnsupportedModel
 from pellucid.core.explanation import ModelCard
 from pellucid.core.points import At
@@ -129,7 +129,7 @@ class TorchSession:
         if ready.undoubled is None:
             x = self._blank()
             x = x + 0.1 if x.is_floating_point() else x
-            tape = Tape(self.sites, Lane(PLAIN, False), Rows(1, lambda: x, lambda: x, lambda: x, x, _best, 0), None)
+            tape = Tape(self.sites, SCORES, Rows(1, lambda: x, lambda: x, lambda: x, x, _best, 0), None)
             ready.undoubled = undoubled(
                 ready.twin, lambda: self._variant(DOUBLE), lambda net, x: self._through(net, x, tape), x
             )
@@ -203,9 +203,7 @@ class TorchSession:
         start = time.perf_counter()
         leaf = self.enter(row).detach().requires_grad_()
         zero = torch.zeros(1, dtype=torch.int64, device=row.device)
-        tape = Tape(
-            self.sites, Lane(PLAIN, False), Rows(1, lambda: row, lambda: row, lambda: zero, zero, _best, 1), leaf
-        )
+        tape = Tape(self.sites, SCORES, Rows(1, lambda: row, lambda: row, lambda: zero, zero, _best, 1), leaf)
         with torch.enable_grad():
             out = self._forward(net, leaf * 1, tape)
             middle = time.perf_counter()
@@ -243,7 +241,7 @@ class TorchSession:
     def _fast_enough(self, lane: Lane, many: int) -> bool:
         """Whether so many rows are worth a faster twin, and the model is one of which there may be one."""
         facts, budget = self.ready.facts, self.ready.budget
-        scores_alone = lane == Lane(PLAIN, False) and many >= LEAST and self.evaluate == "auto"
+        scores_alone = lane == SCORES and many >= LEAST and self.evaluate == "auto"
         simple = budget.device.type == "cpu" and budget.dtype == torch.float32
         plain = facts.entrance is None and not facts.draws and facts.convolutions >= 3
         return scores_alone and simple and plain and installed()
@@ -257,7 +255,7 @@ class TorchSession:
                 out = scored(rows, lane, self.sites, self._scored, self.outputs)
                 explained = rows.objective(out, {})
             return Answer(out.clone(), explained.clone(), whole=whole)
-        if self.fast is not None and lane == Lane(PLAIN, False):
+        if self.fast is not None and lane == SCORES:
             with torch.no_grad():
                 out = self.fast(rows.build())
                 return Answer(out, rows.objective(out, {}))
