@@ -25,21 +25,22 @@ DOT, LANE, LONG = 6.0, 34.0, 460
 def bar(explanations: Asked, max_display: int = 10) -> Figure:
     """The strongest features: of one case their weights, of several the mean magnitude of their weights.
 
-    explanations  one facet for every label
+    explanations  one facet for every label, and where there are several methods, of every method
     max_display   bars of a facet, at most
     Raises InputError where several cases have no features in common: superpixels belong to one picture.
     """
     _enough(max_display)
     rows = rows_of(explanations)
-    labels = list(dict.fromkeys(row.target.name[0] for row in rows))
-    grouped = [[row for row in rows if row.target.name[0] == label] for label in labels]
-    alt = f"Weights of features for {', '.join(map(plain, labels))}."
+    methods = len({row.record.method for row in rows}) > 1
+    keys = [(row.target.name[0], row.title if methods else "") for row in rows]
+    grouped = [[row for row, its in zip(rows, keys, strict=True) if its == key] for key in dict.fromkeys(keys)]
+    alt = f"Weights of features for {', '.join(plain(label) for label in dict.fromkeys(key[0] for key in keys))}."
     if all(len(group) == 1 for group in grouped):
         several = len(cases_of(rows)) > 1
-        facets = [facet_of(group[0], strip(group[0], case=several), max_display) for group in grouped]
+        facets = [facet_of(one, strip(one, case=several, method=methods), max_display) for (one,) in grouped]
         colours = Colours(up=ORANGE, down=PURPLE, words=("for the label", "against it"))
         return bar_figure(facets, colours, 2, "Weight", alt)
-    facets = [_mean_facet(group, max_display) for group in grouped]
+    facets = [_mean_facet(group, max_display, methods) for group in grouped]
     return bar_figure(facets, Colours(up=ORANGE, down=PURPLE, words=("", "")), 2, "Mean magnitude of the weight", alt)
 
 
@@ -48,17 +49,20 @@ def beeswarm(explanations: Asked, max_display: int = 10) -> Figure:
 
     explanations  many cases under one label, with features in common: columns of a table, words
     max_display   lanes, at most
-    Raises InputError for several labels, one case only, or superpixels.
+    Raises InputError for several labels or methods, one case only, or superpixels.
     """
     _enough(max_display)
     rows = rows_of(explanations)
     labels = list(dict.fromkeys(plain(row.target.name[0]) for row in rows))
     if len(labels) > 1 or len(rows) < 2:
         raise InputError(
-            f"{len(rows)} cases and the labels {', '.join(labels[:6])}",
+            f"{len(cases_of(rows))} cases and the labels {', '.join(labels[:6])}",
             "many cases under one label",
             "explain with target=..., or choose: explanations.sel(target=...)",
         )
+    methods = list(dict.fromkeys(row.record.method for row in rows))
+    if len(methods) > 1:
+        raise InputError(f"the methods {', '.join(methods)}", "one method", "choose: explanations.sel(method=...)")
     swarms = sorted(_common(rows).items(), key=lambda one: -sum(abs(p.weight) for p in one[1]))
     kept = swarms[:max_display]
     names = [Name(text=plain(name)) for name, _ in kept]
@@ -97,12 +101,13 @@ def _common(rows: Sequence[Explanation]) -> dict[str, list[Player]]:
     return together
 
 
-def _mean_facet(rows: Sequence[Explanation], most: int) -> Facet:
+def _mean_facet(rows: Sequence[Explanation], most: int, method: bool) -> Facet:
     means = {name: sum(abs(p.weight) for p in every) / len(rows) for name, every in _common(rows).items()}
     best = sorted(means, key=lambda name: -means[name])
     bars = [Bar(name=Name(text=plain(name)), value=means[name]) for name in best[:most]]
     rest = len(best) - len(bars)
-    lines = [Line(text=f"Label: {plain(rows[0].target.name[0])}"), Line(text=f"{len(rows)} cases")]
+    lines = [Line(text=rows[0].title)] if method else []
+    lines += [Line(text=f"Label: {plain(rows[0].target.name[0])}"), Line(text=f"{len(rows)} cases")]
     note = f"{rest} more, none above {number(means[best[most]], 2)}" if rest else ""
     return Facet(strip=lines, bars=bars, note=note)
 

@@ -50,7 +50,8 @@ class Passage:
     """One text under one label.
 
     says  the label with its probability
-    fit   how well the linear model fits; empty for methods without one. low: it failed its check
+    fit   how well the linear model fits; empty for methods without one; before it, where several methods stand
+          together, which one it is. low: the fit failed its check
     """
 
     says: str
@@ -118,7 +119,7 @@ def plot_text_explanations(explanations: Asked, n_features: int | None = None) -
 
     There are five intensities, one more for every 20 % that a word has of the sum of all magnitudes in its text; words
     with less than 2 % of the strongest one's weight have no colour. Above every text stand the label with its
-    probability and, where there is one, the linear model's fit.
+    probability and, where there is one, the linear model's fit; where there are several methods, which one it is.
 
     explanations  of texts; one row for every text and label
     n_features    words highlighted, at most, the strongest ones; None for all that weigh something
@@ -126,7 +127,12 @@ def plot_text_explanations(explanations: Asked, n_features: int | None = None) -
     """
     if n_features is not None and n_features < 1:
         raise ParameterError(f"n_features={n_features}", "1 or more, or None for all")
-    return Highlighted(passages=tuple(passage_of(row, n_features) for row in rows_of(explanations)))
+    rows = rows_of(explanations)
+    passages = [passage_of(row, n_features) for row in rows]
+    if len({row.record.method for row in rows}) > 1:
+        each = zip(rows, passages, strict=True)
+        passages = [replace(one, fit=" · ".join(filter(None, (row.title, one.fit)))) for row, one in each]
+    return Highlighted(passages=tuple(passages))
 
 
 def passage_of(row: Explanation, most: int | None) -> Passage:

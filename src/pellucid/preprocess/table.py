@@ -143,8 +143,8 @@ class Table(NoPixels):
         """
         if isinstance(inputs, Tensor):
             inputs = inputs.detach().cpu().numpy()
-        if isinstance(inputs, Mapping):
-            rows = self._encoded_row(inputs)
+        if isinstance(inputs, Mapping) or self._names(inputs):
+            rows = self._encoded_row(dict(inputs.items()))
         elif hasattr(inputs, "shape") and not hasattr(inputs, "columns") and not hasattr(inputs, "column_names"):
             array = np.asarray(inputs)
             array = array[None] if array.ndim == 1 else array
@@ -231,6 +231,10 @@ class Table(NoPixels):
             return {str(c.native.to_native().dtype) for c in self.columns} == {"float64"}
         return {str(c.native.dtype) for c in self.columns} == {"Float64"} and not bool(np.isnan(numbers).any())
 
+    def _names(self, one: Any) -> bool:
+        """Whether something is a row of a frame that names its values, in any order, as a Series of pandas does."""
+        return hasattr(one, "keys") and getattr(one, "ndim", 0) == 1 and any(name in one for name in self.names)
+
     def _encoded_row(self, row: Mapping[Any, Any]) -> Tensor:
         import narwhals as nw
 
@@ -269,7 +273,8 @@ def _framed(data: Any, names: Sequence[str] | None) -> tuple[nw.DataFrame[Any], 
             raise ParameterError(
                 f"{len(named)} names for {data.shape[1]} columns", "a name of its own for every column"
             )
-        return nw.from_dict({n: data[:, i] for i, n in enumerate(named)}, backend=_any_backend()), "numpy"
+        parts = data.T.tolist() if data.dtype == object else data.T  # of objects, every column's own type is found
+        return nw.from_dict(dict(zip(named, parts, strict=True)), backend=_any_backend()), "numpy"
     try:
         frame = nw.from_native(data, eager_only=True)
     except TypeError as error:
@@ -340,6 +345,8 @@ def _codes(column: Column, series: nw.Series[Any]) -> np.ndarray[Any, Any]:
                 f"{strange[0]!r} in column {column.name!r}", f"one of {known}", f"perhaps {near}" if near else ""
             )
         return np.array([MISSING if v is None else number[v] for v in listed], dtype=np.float64)
+    if series.null_count() == len(series):  # of no type that could be told
+        return np.full(len(series), np.nan)
     if column.type == "date":
         return _dates(column, series)
     if not series.dtype.is_numeric() and series.dtype != nw.Boolean:
@@ -351,8 +358,6 @@ def _dates(column: Column, series: nw.Series[Any]) -> np.ndarray[Any, Any]:
     """Microseconds since 1970. Raises InputError for what is no date, whatever the frame's library raises."""
     import narwhals as nw
 
-    if series.null_count() == len(series):  # of no type that could be told
-        return np.full(len(series), np.nan)
     try:
         times = series.str.to_datetime() if series.dtype == nw.String else series
         times = times.cast(nw.Datetime("us")) if times.dtype == nw.Date else times
@@ -378,23 +383,40 @@ def _series(column: Column, numbers: np.ndarray[Any, Any]) -> nw.Series[Any]:
     """A column of a frame, of the type that it had."""
     import narwhals as nw
 
-    native = column.native
+    native, gone = column.native, np.isnan(numbers)
     if column.coded:
-        return native[np.where(numbers >= 0, numbers, len(column.values)).astype(np.int64).tolist()]
-    gone = np.isnan(numbers)
+        return _choices(column, numbers)
     values: Iterable[Any] = numbers
     if native.dtype.is_integer() or column.type == "date":
-        whole = np.rint(np.where(gone, 0, numbers)).astype(np.int64)
-        values = [None if g else n for n, g in zip(whole.tolist(), gone, strict=True)] if gone.any() else whole
+        values = np.rint(np.where(gone, 0, numbers)).astype(np.int64)
     elif native.implementation.is_polars() or native.implementation.is_pyarrow():
         values = [None if g else n for n, g in zip(numbers.tolist(), gone, strict=True)]
     if column.type == "date":
-        made = nw.new_series(column.name, list(values), nw.Int64(), backend=native.implementation)
-        return made.cast(nw.Datetime("us")).cast(native.dtype)
+        made = nw.new_series(column.name, values, nw.Int64(), backend=native.implementation)
+        return _without(made.cast(nw.Datetime("us")).cast(native.dtype), gone)
     if native.implementation.is_pandas():  # which has more than one type of integers, with and without missing values
         like = native.to_native()
-        return nw.from_native(type(like)(values, dtype=like.dtype, name=column.name), series_only=True)
-    return nw.new_series(column.name, values, native.dtype, backend=native.implementation)
+        made = nw.from_native(type(like)(values, dtype=like.dtype, name=column.name), series_only=True)
+    else:
+        made = nw.new_series(column.name, values, native.dtype, backend=native.implementation)
+    return _without(made, gone) if native.dtype.is_integer() else made
+
+
+def _choices(column: Column, codes: np.ndarray[Any, Any]) -> nw.Series[Any]:
+    """A column of categories; where none is missing in the table, the library says what a missing one is."""
+    gone, known = codes < 0, len(column.native) > len(column.values)
+    made = column.native[np.where(gone, len(column.values) if known else 0, codes).astype(np.int64).tolist()]
+    return made if known else _without(made, gone)
+
+
+def _without(series: nw.Series[Any], gone: np.ndarray[Any, Any]) -> nw.Series[Any]:
+    """A series with some values missing; pandas may have another type for those."""
+    import narwhals as nw
+
+    if not gone.any():
+        return series
+    kept = nw.new_series("kept", (~gone).tolist(), nw.Boolean(), backend=series.implementation)
+    return series.to_frame().select(nw.when(kept).then(nw.col(series.name)).alias(series.name))[series.name]
 
 
 def _known(name: str, names: Sequence[str]) -> str:

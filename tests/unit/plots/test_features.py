@@ -166,6 +166,26 @@ def test_bar_shows_one_case_or_the_mean_of_many() -> None:
         plots.bar(rows, max_display=0)
 
 
+def of_another_method(row: Explanation) -> Explanation:
+    return replace(row, record=replace(row.record, method="other", title="Other"))
+
+
+def test_methods_are_not_averaged_with_each_other() -> None:
+    one, other = line([0.8, 0.4]), of_another_method(line([0.2, -0.6]))
+    both = plots.bar([one, other])
+    check_layout(both)
+    assert "Planted" in said(both) and "Other" in said(both) and "2 cases" not in said(both)
+    assert (len(of_colour(both, ORANGE)), len(of_colour(both, PURPLE))) == (3, 1)
+    rows = many(5)
+    alone, mixed = plots.bar(rows), plots.bar([*rows, *map(of_another_method, rows)])
+    check_layout(mixed)
+    assert said(mixed).count("5 cases") == 2
+    wide = [b.width for b in of_colour(alone, ORANGE)]
+    np.testing.assert_allclose([b.width for b in of_colour(mixed, ORANGE)], wide * 2)
+    with pytest.raises(InputError, match="one method"):
+        plots.beeswarm([*rows, *map(of_another_method, rows)])
+
+
 def dots(figure: Figure) -> list[Box]:
     return [m for m in figure.marks if isinstance(m, Box) and m.radius == DOT / 2]
 

@@ -72,6 +72,14 @@ def test_a_low_fit_says_so() -> None:
     assert any(text.endswith("(low)") for text in said(shown.figure()))
 
 
+def test_several_methods_say_which_they_are() -> None:
+    methods = [LIME(samples=200), ExactShapley()]
+    shown = plots.plot_text_explanations(explained("very good", methods))
+    assert [p.fit.partition(" ·")[0] for p in shown.passages] == ["LIME", "Exact Shapley values"]
+    assert "LIME · Explainer fit: " in shown.fragment()
+    assert all(not p.fit.startswith("LIME") for p in plots.plot_text_explanations(explained("good")).passages)
+
+
 def test_the_figure_holds_every_word_and_nothing_overlaps() -> None:
     texts = ["A very good film, " * 12 + "bad.", "good"]
     model = pellucid.wrap(mood, Words(), emits="logits")
@@ -88,7 +96,7 @@ def test_tokens_of_a_network_are_read_as_words() -> None:
     shown = plots.plot_text_explanations(both)
     words = [word for _, word in marked(shown.fragment())]
     assert {"good", "film"} <= set(words)
-    assert len(shown.passages) == 2 and not shown.passages[0].fit and shown.passages[1].fit
+    assert [p.fit.partition(":")[0] for p in shown.passages] == ["Input × Gradient", "LIME · Explainer fit"]
 
 
 def test_strangers_texts_stay_text(tmp_path: Path) -> None:

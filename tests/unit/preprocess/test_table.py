@@ -67,6 +67,45 @@ def test_arrays_come_back_to_the_bit(rows: list[list[float]]) -> None:
     assert np.array_equal(table.decoded(table.rows_of(array)[0]), array)
 
 
+@pytest.mark.parametrize("kind", [lambda f: f, as_polars, as_arrow], ids=["pandas", "polars", "arrow"])
+@pytest.mark.parametrize("name", ["age", "weight", "grade", "city", "member", "since", "count"])
+def test_a_row_may_miss_what_no_row_of_the_table_missed(kind: Any, name: str) -> None:
+    whole = mixed().dropna()
+    assert len(whole) == 2
+    row = whole.iloc[:1].copy()
+    row[name] = None
+    table = Table.of(kind(whole))
+    rows, about = table.rows_of(kind(row))
+    assert [cell == "missing" for cell in about.cells[0]] == [other == name for other in about.features]
+    back = table.decoded(torch.cat([rows, table.rows_of(kind(whole))[0]]))
+    back = back if hasattr(back, "iloc") else back.to_pandas()
+    assert back.isna().sum().to_dict() == {other: int(other == name) for other in table.names}
+    for other in table.names:
+        alike = str if other not in ("age", "count") else int  # pandas writes 30.0 beside a missing one
+        assert [alike(v) for v in back[other][1:]] == [alike(v) for v in whole[other]]
+
+
+def test_dates_may_be_missing() -> None:
+    frame = mixed()
+    frame.loc[1, "since"] = pd.NaT
+    table = Table.of(frame)
+    pd.testing.assert_frame_equal(table.decoded(table.rows_of(frame)[0]), frame)
+
+
+def test_a_series_is_read_by_its_names() -> None:
+    frame = mixed()
+    table = Table.of(frame)
+    whole = table.rows_of(frame)[0]
+    assert torch.equal(table.rows_of(frame.iloc[3])[0], whole[3:])
+    assert torch.equal(table.rows_of(frame.iloc[3][::-1])[0], whole[3:])
+    numbers = Table.of(frame[["age", "count"]].dropna().astype(float))
+    assert numbers.rows_of(pd.Series({"count": 3.0, "age": 50.0}))[0].tolist() == [[50.0, 3.0]]
+    assert numbers.rows_of(pd.Series([50.0, 3.0]))[0].tolist() == [[50.0, 3.0]]  # without names by place
+    assert torch.equal(table.rows_of(frame.iloc[[0, 3]].to_numpy())[0], whole[[0, 3]])  # an array of objects
+    with pytest.raises(InputError, match="without count"):
+        numbers.rows_of(pd.Series({"age": 50.0}))
+
+
 def test_one_row_may_be_a_mapping_or_a_vector() -> None:
     frame = mixed()
     table = Table.of(frame)
