@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.api import as_classifier, as_regressor, explain, wrap
-from pellucid.core.errors import ParameterError
+from pellucid.core.errors import InputError, ParameterError
 from pellucid.core.explanation import Explanation
 from pellucid.core.frame import lines_of
 from pellucid.methods.lime import LIME
@@ -110,3 +110,14 @@ def test_a_name_is_a_model_and_labels_are_names() -> None:
         as_classifier(linear(2), "ab")
     with pytest.raises(ParameterError, match="3 class names"):
         one(as_classifier(linear(2), ["a", "b", "c"]))
+
+
+def test_a_table_needs_a_model_that_was_wrapped_with_one() -> None:
+    pd = pytest.importorskip("pandas")
+    rows = np.array([[-1.0, 2.0], [0.5, 3.0]])
+    bare = as_classifier(lambda table: table @ np.eye(2))
+    for given in (rows, pd.DataFrame(rows, columns=["a", "b"])):
+        with pytest.raises(InputError, match=r"pellucid\.wrap\(model, table\)"):
+            explain(bare, given, "lime")
+    with pytest.raises(InputError, match=r"pellucid\.wrap\(model, table\)"):
+        explain(len, rows, "lime")  # pyright: ignore[reportArgumentType]

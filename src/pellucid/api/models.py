@@ -127,5 +127,5 @@ def as_model(model: Handle | nn.Module | str) -> Handle:
     raise InputError(
         f"a {type(model).__name__} as a model",
         "a torch.nn.Module, a handle from pellucid.wrap, or a name",
-        "wrap it: pellucid.wrap(module, preprocess=..., labels=...)",
+        "wrap it: pellucid.wrap(model, preprocess, labels); of tables pellucid.wrap(model, table)",
     )

@@ -9,6 +9,7 @@ from math import isfinite
 from textwrap import shorten
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -87,6 +88,7 @@ def waves_of(handle: Handle, inputs: Any, tasks: Sequence[Task]) -> Iterator[Wav
     preprocess = handle.preprocess
     if not isinstance(preprocess, Preprocess):
         raise InputError(f"a {type(inputs).__name__} for {handle.name}", "rows, as a tensor")
+    _no_table(handle, inputs)
     waiting: list[_Seen] = []
     for seen in (_seen(handle, preprocess, photo) for photo in images.read_each(inputs)):
         first = waiting[0].row if waiting else seen.row
@@ -109,8 +111,21 @@ def kept(handle: Handle, inputs: Any) -> Any:
     inputs = handle.given(inputs)
     rows = isinstance(inputs, Tensor) and inputs.dtype != torch.uint8
     if not rows and isinstance(handle.preprocess, Preprocess) and not isinstance(handle.preprocess, Reads):
+        _no_table(handle, inputs)
         return images.read_many(inputs)
     return listed(inputs)
+
+
+def _no_table(handle: Handle, inputs: Any) -> None:
+    """Raise InputError for a table where photos are expected."""
+    frame = hasattr(inputs, "columns") or hasattr(inputs, "column_names")
+    array = isinstance(handle, FunctionModel) and isinstance(inputs, np.ndarray) and inputs.ndim == 2
+    if frame or (array and inputs.dtype.kind == "f" and bool(((inputs < 0) | (inputs > 1)).any())):
+        raise InputError(
+            f"a table for {handle.name}, which was wrapped without one",
+            "photos",
+            "of a model of tables: pellucid.wrap(model, table), with the one that it was trained on",
+        )
 
 
 def _read_waves(handle: Handle, rows: Tensor, inputs: Inputs, copies: int) -> Iterator[Wave]:

@@ -160,7 +160,7 @@ class Pixels(Protocol):
     def to_pixels(self, rows: Tensor) -> Tensor: ...
 
 
-BaselineSpec = str | float | Tensor | Callable[[Tensor], Tensor]
+BaselineSpec = str | float | Tensor | Callable[[Tensor], Tensor] | object
 
 
 class References(Protocol):

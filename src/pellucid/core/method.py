@@ -8,6 +8,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from enum import Enum
 from typing import Any, ClassVar, Protocol, TypeGuard, TypeVar, dataclass_transform
 
+import numpy as np
 from torch import Tensor
 
 from pellucid.core.ask import Attribution, Can, Query
@@ -170,7 +171,7 @@ def jsonable(value: Any) -> Any:
         return value.value
     if isinstance(value, Site):
         return str(value)
-    if isinstance(value, Tensor):
+    if isinstance(value, (Tensor, np.ndarray)):
         return {"tensor": list(value.shape), "sum": float(value.sum())}
     if isinstance(value, (tuple, list)):
         return [jsonable(v) for v in value]

@@ -30,11 +30,13 @@ WORDS: dict[str, Word] = {
     "seed": Word("start of the method's own random generator; the global random state is never touched"),
     "std": Word("standard deviation of noise", "units of the input in pixels (0 black, 1 white)"),
     "spread": Word("standard deviation of noise", "fraction of the input's range (max − min, in pixels)"),
-    "baseline": Word("start of a path: an input that carries no evidence; a name, a number or a tensor", "pixels"),
+    "baseline": Word(
+        "start of a path: an input that carries no evidence; a name, a number, a tensor or a picture", "pixels"
+    ),
     "baselines": Word("starts of paths, averaged", "pixels"),
     "fill": Word(
-        "what hidden parts show; a name, a number or a tensor; a list is a background set, and the mean counts; `drop` "
-        "takes the tokens of a vision transformer out",
+        "what hidden parts show; a name, a number, a tensor or another picture; a list is a background set, and the "
+        "mean counts; `drop` takes the tokens of a vision transformer out",
         "pixels; of other rows, their own units",
     ),
     "at": Word("the site where the numbers are measured; a layer's name or object, `auto`, or nothing for the input"),

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from pellucid.core.ask import Query
-from pellucid.core.errors import InputError, ParameterError
+from pellucid.core.errors import InputError, ParameterError, nearest
 from pellucid.core.explanation import HEIGHT, WIDTH
 from pellucid.core.points import Points
 from pellucid.core.site import Stream
 from pellucid.ops.dropped import patches, players_of
 from pellucid.ops.imputation import imputed
+from pellucid.ops.reference import NAMES, is_picture
 from pellucid.regions.choice import cut
 
 AT_ONCE = 16
@@ -95,8 +96,24 @@ def board(q: Query, regions: Any, fill: Any, pictures: tuple[Any, Any]) -> Board
     if not each:
         raise ParameterError("an empty list of fills", "at least one")
     own = {"region_mean": region_mean, "inpaint": inpainted}
+    for one in each:
+        _known(one, (*own, "drop"))
     fills = [own[one](q, labels) if isinstance(one, str) and one in own else q.baseline(one) for one in each]
     return Board(x=q.x, labels=labels, fill=torch.stack(fills), dims=(HEIGHT, WIDTH))
+
+
+def _known(fill: Any, own: Sequence[str]) -> None:
+    """Raise ParameterError for a name that is none."""
+    if not isinstance(fill, str) or fill in (*own[:-1], *NAMES) or is_picture(fill):
+        return
+    if fill == "drop":
+        raise ParameterError("fill 'drop' among others", "'drop' alone: tokens that are taken out show nothing")
+    near = nearest(fill, (*own, *NAMES))
+    raise ParameterError(
+        f"fill {fill!r}",
+        f"one of {', '.join((*own, *NAMES))}, a number, a tensor, a picture",
+        f"perhaps {near}" if near else "",
+    )
 
 
 def _tokens(q: Query, regions: Any) -> Board:

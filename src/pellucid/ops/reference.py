@@ -2,18 +2,23 @@
 
 `black` 0 · `white` 1 · `gray` 0.5 · a number: that grey level · `zero`: zero in the units of the rows, the training
 mean where the model normalises · `mean`: the mean colour of the picture · `blur`: the picture under a Gaussian blur
-of a tenth of its size · `noise`: uniform noise (seed 0) · a tensor in pixel units, [channel, height, width] or
-[batch, channel, height, width] or anything that broadcasts · a function of the pixels.
+of a tenth of its size · `noise`: uniform noise (seed 0) · a colour, one number for every channel · a tensor in pixel
+units, [channel, height, width] or [batch, channel, height, width] or anything that broadcasts · another picture (a
+photo or its file), seen as the model sees photos · a function of the pixels.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
+from pellucid import images
 from pellucid.core.ask import BaselineSpec, Pixels
 from pellucid.core.errors import ParameterError, nearest
 from pellucid.core.points import generator
@@ -49,10 +54,16 @@ class References:
 
 def reference(spec: BaselineSpec, x: Tensor, pixels: Pixels) -> Tensor:
     """One reference input for rows x [batch, ...]; see the module's text for the names."""
+    if is_picture(spec):
+        return _other(spec, x, pixels)
+    if isinstance(spec, np.ndarray):
+        spec = torch.from_numpy(spec)
     if isinstance(spec, str) and spec not in NAMES:
         near = nearest(spec, NAMES)
         raise ParameterError(
-            f"baseline {spec!r}", f"one of {', '.join(NAMES)}, a number, a tensor", f"perhaps {near}" if near else ""
+            f"baseline {spec!r}",
+            f"one of {', '.join(NAMES)}, a number, a tensor, a picture",
+            f"perhaps {near}" if near else "",
         )
     if isinstance(spec, str) and spec == "zero":
         return torch.zeros_like(x[:1])
@@ -65,12 +76,12 @@ def reference(spec: BaselineSpec, x: Tensor, pixels: Pixels) -> Tensor:
     if not isinstance(spec, str) and not callable(spec):
         raise ParameterError(
             f"a {type(spec).__name__} as a baseline",
-            f"one of {', '.join(NAMES)}, a number, a tensor, a function",
-            "torch.from_numpy(...)" if hasattr(spec, "__array__") else "",
+            f"one of {', '.join(NAMES)}, a number, a tensor, a picture, a function",
         )
     shown = pixels.to_pixels(x)
     if callable(spec):
-        return pixels.to_rows(_fitting(spec(shown).to(x), x))
+        made: Any = spec(shown)
+        return pixels.to_rows(_fitting(made.to(x), x))
     if spec == "mean":
         axes = tuple(range(2, x.ndim)) or (1,)
         return pixels.to_rows(shown.mean(axes, keepdim=True).expand_as(x))
@@ -80,7 +91,33 @@ def reference(spec: BaselineSpec, x: Tensor, pixels: Pixels) -> Tensor:
     return pixels.to_rows(noise.to(x.device)[None])
 
 
+def is_picture(spec: Any) -> bool:
+    """Whether a reference is another picture: a photo, one of Pillow's, an array with channels last, or a file."""
+    if isinstance(spec, str):
+        return spec not in NAMES and Path(spec).suffix != "" and Path(spec).is_file()
+    if isinstance(spec, np.ndarray):
+        return spec.ndim == 3 and spec.shape[-1] in (3, 4) and spec.shape[0] not in (1, 3)
+    return isinstance(spec, (images.Photo, Image.Image, Path))
+
+
+def _other(spec: Any, x: Tensor, pixels: Pixels) -> Tensor:
+    """Another picture as the model sees photos."""
+    rows: Any = getattr(pixels, "rows", None)
+    if x.ndim != 4 or rows is None:
+        raise ParameterError(f"a picture as a baseline of rows of shape {tuple(x.shape[1:])}", "rows that are pictures")
+    made: Tensor = rows([images.read(spec)], x.dtype)
+    if made.shape[1:] != x.shape[1:]:
+        raise ParameterError(
+            f"a picture that the model sees as {tuple(made.shape[1:])} as a baseline",
+            f"{tuple(x.shape[1:])}, as what is explained",
+            "bring it to that size",
+        )
+    return made.to(x.device)
+
+
 def _fitting(given: Tensor, x: Tensor) -> Tensor:
+    if given.shape == x.shape[1:2] and x.ndim == 4:  # a colour
+        given = given[:, None, None]
     row = given if given.ndim == x.ndim else given[None]
     try:
         shape = torch.broadcast_shapes(row.shape, x.shape)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import pellucid
+from pellucid.core.errors import ParameterError
 from pellucid.ops.boards import NOBODY, Board, Coalitions
 from pellucid.ops.designs import distinct
 
@@ -107,3 +108,15 @@ def test_coalitions_are_told_apart_in_the_order_of_their_rows(players: int, coun
     listed = sorted(set(map(tuple, shown.tolist())))
     assert [tuple(row) for row in once.tolist()] == listed
     assert torch.equal(once[which], shown)
+
+
+def test_a_fill_that_is_none_is_refused_with_all_there_are() -> None:
+    model = pellucid.wrap(nn.Sequential(nn.Flatten(), nn.Linear(48, 2)))
+    rows = torch.rand(1, 3, 4, 4)
+    for fill, said in (
+        ("region_maen", "perhaps 'region_mean'"),
+        ("grey", "inpaint, drop, black"),
+        (["drop", 0], "alone"),
+    ):
+        with pytest.raises(ParameterError, match=said):
+            pellucid.explain(model, rows, pellucid.LIME(fill=fill, regions="cells(2, 2)", samples=16))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from pellucid import images
 from pellucid.core.errors import InputError, ParameterError
 from pellucid.ops.reference import NAMES, References, blurred, reference, spread_to_std
 from pellucid.preprocess import Preprocess
@@ -126,7 +128,7 @@ def test_a_misspelt_name_is_answered_with_the_nearest() -> None:
         shown("blak", IDENTITY)
 
 
-@pytest.mark.parametrize("spec", [None, np.zeros((3, 8, 10)), [0.0, 0.0, 0.0], {}, np.float32(0.5), b"black"])
+@pytest.mark.parametrize("spec", [None, [0.0, 0.0, 0.0], {}, np.float32(0.5), b"black"])
 def test_what_is_no_baseline_is_refused(spec: Any) -> None:
     with pytest.raises(ParameterError, match=f"a {type(spec).__name__} as a baseline"):
         shown(spec, IDENTITY)
@@ -179,3 +181,27 @@ def test_a_spread_by_hand() -> None:
 
 def test_a_flat_picture_gets_no_noise() -> None:
     assert not spread_to_std(0.2, torch.full((1, 3, 4, 4), 0.3), IDENTITY).any()
+
+
+@WAYS
+def test_a_colour_has_a_number_for_every_channel(way: Preprocess) -> None:
+    wanted = torch.tensor([0.2, 0.9, 0.4], dtype=torch.float64)[:, None, None].expand_as(PIXELS)
+    for spec in (torch.tensor([0.2, 0.9, 0.4], dtype=torch.float64), np.array([0.2, 0.9, 0.4])):
+        torch.testing.assert_close(shown(spec, way), wanted)
+
+
+def test_another_picture_is_seen_as_the_model_sees_photos(tmp_path: Path) -> None:
+    way = Preprocess(resize=8, crop=(8, 10), mean=MEAN, std=STD)
+    level = (np.arange(20 * 25 * 3).reshape(20, 25, 3) % 251).astype(np.uint8)
+    photo = images.read(level)
+    photo.image().save(tmp_path / "other.png")
+    wanted = way.rows([photo], torch.float64)
+    references = References(way.to_rows(PIXELS), way)
+    for spec in (photo, level, photo.image(), tmp_path / "other.png", str(tmp_path / "other.png")):
+        torch.testing.assert_close(references.baseline(spec), wanted.expand_as(PIXELS))
+    with pytest.raises(ParameterError, match="bring it to that size"):
+        References(IDENTITY.to_rows(PIXELS), IDENTITY).baseline(photo)
+    with pytest.raises(ParameterError, match="rows that are pictures"):
+        References(PIXELS.flatten(1), IDENTITY).baseline(photo)
+    with pytest.raises(ParameterError, match=r"baseline 'nothere\.png'"):
+        References(PIXELS, IDENTITY).baseline("nothere.png")
