@@ -253,7 +253,7 @@ class Intercept(TorchFunctionMode):
         if not rule.serves(call):
             return self._noted(heard, place)
         if self._taking is not None:
-            return self._taken(self._taking, heard, place, inputs)
+            return self._taken(self._taking, heard, call, rule, inputs)
         if self._against is not None and call.reference is None:
             raise self._against.without(place)
         met = self._log.meet(place, rule.name, served=True)
@@ -276,11 +276,13 @@ class Intercept(TorchFunctionMode):
             self._gates.made(heard.operator, heard.args, heard.kwargs, output)
         return output
 
-    def _taken(self, taking: Taking, heard: Heard, place: Place, inputs: list[Tensor]) -> Any:
+    def _taken(self, taking: Taking, heard: Heard, call: Call, rule: Rule, inputs: list[Tensor]) -> Any:
         """A call in the pass of the reference input: it runs as it is; what goes in and comes out is kept."""
-        take = taking.before(inputs, self._keeper, inplace=heard.operator.inplace)
-        output = self._noted(heard, place)
-        taking.after(place, take, output, self._keeper)
+        take = taking.before(inputs, self._keeper, inplace=call.inplace)
+        with torch.no_grad():
+            note = rule.noted(call, tuple(inputs))
+        output = self._noted(heard, call.place)
+        taking.after(call.place, take, output, note, self._keeper)
         return output
 
     def _noted(self, heard: Heard, place: Place, left: Refused | Unruled | None = None) -> Any:

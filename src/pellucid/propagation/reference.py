@@ -10,10 +10,7 @@ from torch import Tensor
 
 from pellucid.core.errors import RuleError
 from pellucid.propagation.held import Held, Keeper
-from pellucid.propagation.rules import Place
-
-Met = tuple[tuple[Tensor, ...], Any]
-"""Inputs and output of a call."""
+from pellucid.propagation.rules import Place, Referred
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,9 +21,9 @@ class Reference:
     """
 
     places: Sequence[Place]
-    calls: Mapping[int, Met]
+    calls: Mapping[int, Referred]
 
-    def at(self, place: Place) -> Met | None:
+    def at(self, place: Place) -> Referred | None:
         """The same call in that pass; None where there was none."""
         found = self.calls.get(place.order)
         return found if found is not None and self.places[place.order] == place else None
@@ -46,7 +43,7 @@ class Taking:
     __slots__ = ("_calls",)
 
     def __init__(self) -> None:
-        self._calls: dict[int, tuple[list[Held], Held | list[Held]]] = {}
+        self._calls: dict[int, tuple[list[Held], Held | list[Held], Any]] = {}
 
     def clear(self) -> None:
         """Another pass begins."""
@@ -59,18 +56,19 @@ class Taking:
             held[0].copy()
         return held
 
-    def after(self, place: Place, inputs: list[Held], output: Any, keeper: Keeper) -> None:
-        """Keep its output too."""
+    def after(self, place: Place, inputs: list[Held], output: Any, note: Any, keeper: Keeper) -> None:
+        """Keep its output too, and what its rule has noted."""
         if isinstance(output, Tensor):
-            self._calls[place.order] = inputs, keeper.hold(output.detach())
+            held = keeper.hold(output.detach())
         else:
-            self._calls[place.order] = inputs, [keeper.hold(t.detach()) for t in output if isinstance(t, Tensor)]
+            held = [keeper.hold(t.detach()) for t in output if isinstance(t, Tensor)]
+        self._calls[place.order] = inputs, held, note
 
     def reference(self, places: Sequence[Place]) -> Reference:
         """All of it."""
-        calls: dict[int, Met] = {}
-        for order, (inputs, output) in self._calls.items():
+        calls: dict[int, Referred] = {}
+        for order, (inputs, output, note) in self._calls.items():
             name = places[order].operator
             out = output.get(name) if isinstance(output, Held) else tuple(held.get(name) for held in output)
-            calls[order] = tuple(held.get(name) for held in inputs), out
+            calls[order] = Referred(tuple(held.get(name) for held in inputs), out, note)
         return Reference(tuple(places), calls)

@@ -68,6 +68,14 @@ class Fate:
     left: list[Any] = field(default_factory=list)
 
 
+class Referred(NamedTuple):
+    """A call in the pass of the reference input: its inputs and output, and what its rule has noted of them."""
+
+    inputs: tuple[Tensor, ...]
+    output: Any
+    note: Any
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One call of an operator, with its tensors taken out: it can be kept without keeping memory.
@@ -82,7 +90,7 @@ class Call:
     tracked    which inputs a signal can flow to: those that depend on the model's input
     gates      which inputs are gates: made by a softmax, sigmoid or hardsigmoid, perhaps moved since
     full       whether signals are wanted for the other inputs too (biases, constants), for the books
-    reference  inputs and output of the same call in the pass of the reference input, where there was one
+    reference  the same call in the pass of the reference input, where there was one
     fate       what became of its output
     """
 
@@ -96,7 +104,7 @@ class Call:
     tracked: tuple[bool, ...] = ()
     gates: tuple[bool, ...] = ()
     full: bool = False
-    reference: tuple[tuple[Tensor, ...], Any] | None = None
+    reference: Referred | None = None
     fate: Fate = field(default_factory=Fate)
 
     def filled(self, inputs: tuple[Tensor, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -169,6 +177,10 @@ class Rule:
         `call.reference` is not there yet.
         """
         return True
+
+    def noted(self, call: Call, inputs: tuple[Tensor, ...]) -> Any:
+        """What a rule that compares computes of the reference's inputs, once for all that is compared with it."""
+        return None
 
     def keep(self, call: Call, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """What the backward pass needs, out of the inputs; by default nothing."""

@@ -13,7 +13,7 @@ from torch._C._functorch import is_batchedtensor
 
 from pellucid.core.errors import RuleError
 from pellucid.propagation.operators import Kind
-from pellucid.propagation.rules import Call, Place, Rule
+from pellucid.propagation.rules import Call, Place, Referred, Rule
 
 Function = Callable[[Tensor], Tensor]
 Signals = tuple[Tensor | None, ...]
@@ -45,7 +45,7 @@ class Rescale(Rule):
         """The multiplier itself, which nothing that the model does later can change."""
         index = subject(call)
         x, r = ends(call, inputs, index)
-        m = secant(Curve.of(call, inputs, index), x, r, call.reference[1] if call.reference else None)
+        m = secant(Curve.of(call, inputs, index), x, r, call.reference.output if call.reference else None)
         if m.shape != x.shape:
             raise refusal(call, "has constants that enlarge its input", "expand the input before")
         return (m,)
@@ -77,19 +77,27 @@ class Cut(Rule):
         """f(x)."""
         return True
 
+    def noted(self, call: Call, inputs: tuple[Tensor, ...]) -> Tensor:
+        """SMALL · f′(r)."""
+        r = _wide(inputs[subject(call)])
+        return torch.ops.aten.hardtanh_backward(torch.full_like(r, SMALL), r, *_cuts(call))
+
     def back(self, call: Call, kept: tuple[Tensor, ...], *upstream: Tensor) -> Signals:
-        """Δf / Δx · m_out; f′ for Δf / Δx where x does not change."""
-        (x, r), y, (_, y0) = ends(call, kept, subject(call)), kept[-1], call.reference or (None, kept[-1])
-        change, way = y - y0, x - r
-        still = torch.eq(way, 0.0, out=torch.empty_like(way))  # 0 or 1, as numbers: masks would take four times as long
-        way.add_(still)
-        m = change.add_(_sloped(still, x, *_cuts(call))).div_(way)
-        return at_input(subject(call), upstream[0] * m if is_batchedtensor(upstream[0]) else m.mul_(upstream[0]))
+        """(Δf + SMALL · f′(r)) / (Δx + SMALL) · m_out: f′ where x does not change, Δf / Δx to the last digit else."""
+        index, (_, y0, note) = subject(call), referred(call)
+        x, r = ends(call, kept, index)
+        m = _wide(kept[-1] - y0).add_(note).div_(_wide(x - r).add_(SMALL))
+        signal = upstream[0] * m if is_batchedtensor(upstream[0]) else m.mul_(upstream[0])
+        return at_input(index, signal.to(upstream[0].dtype))
 
 
-def _sloped(still: Tensor, x: Tensor, low: float, high: float) -> Tensor:
-    """still · f′(x), in the place of still."""
-    return torch.ops.aten.hardtanh_backward.grad_input(still, x, low, high, grad_input=still)
+SMALL: Final = 2.0**-100
+"""Far below every change of a number that matters, far above the smallest number."""
+
+
+def _wide(t: Tensor) -> Tensor:
+    """Numbers among which SMALL is not 0."""
+    return t.float() if t.dtype == torch.float16 else t
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -204,11 +212,16 @@ class Unlike(RuleError):
     """The pass of the reference has tensors of other shapes, that cannot be compared row by row."""
 
 
-def ends(call: Call, inputs: tuple[Tensor, ...], index: int) -> tuple[Tensor, Tensor]:
-    """One input in this pass and in that of the reference, which may be one row for all."""
+def referred(call: Call) -> Referred:
+    """The same call for the reference. Raises RuleError where there was none."""
     if call.reference is None:
         raise refusal(call, "has no reference to be compared with", "run the reference first, and hand it on")
-    x, r = inputs[index].detach(), call.reference[0][index]
+    return call.reference
+
+
+def ends(call: Call, inputs: tuple[Tensor, ...], index: int) -> tuple[Tensor, Tensor]:
+    """One input in this pass and in that of the reference, which may be one row for all."""
+    x, r = inputs[index].detach(), referred(call).inputs[index]
     if x.shape != r.shape and not (x.ndim == r.ndim > 0 and len(r) == 1 and x.shape[1:] == r.shape[1:]):
         raise Unlike(
             f"{call.operator.name} in layer {call.place.layer!r} has an input of shape {tuple(x.shape)}, and "

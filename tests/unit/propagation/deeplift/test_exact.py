@@ -129,6 +129,43 @@ OPERATORS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+class Summed(nn.Module):
+    """Σ f(x), so that the multipliers at the input are those of f."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x).sum(1, keepdim=True)
+
+
+EDGES = (0.0, 6.0, -0.0, 1.0, 1.0 + 2**-10, 2.0**-14, 2.0**-20, 2.0**-24, -(2.0**-24))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(("function", "high"), [(F.relu, torch.inf), (F.relu6, 6.0)])
+@given(
+    x=st.lists(st.sampled_from(EDGES) | st.floats(-20, 20, width=16), min_size=6, max_size=6),
+    r=st.lists(st.sampled_from(EDGES) | st.floats(-20, 20, width=16), min_size=6, max_size=6),
+    same=st.lists(st.booleans(), min_size=6, max_size=6),
+)
+@settings(deadline=None, max_examples=60)
+def test_quotients_of_rectifiers_to_the_last_digits(
+    dtype: torch.dtype, function: Any, high: float, x: list[float], r: list[float], same: list[bool]
+):
+    """Δf / Δx, and the slope wherever nothing changes: also between numbers as small as there are."""
+    at = torch.tensor(x, dtype=dtype)
+    base = torch.where(torch.tensor(same), at, torch.tensor(r, dtype=dtype))
+    m, _, _ = multipliers(Summed(function), at[None], base[None])
+    a, b = at.double(), base.double()
+    slope = ((a > 0) & (a < high)).double()
+    wanted = torch.where(a == b, slope, (a.clamp(0, high) - b.clamp(0, high)) / (a - b))
+    assert m.dtype == dtype
+    kind = torch.finfo(dtype)
+    torch.testing.assert_close(m[0].double(), wanted, rtol=4 * kind.eps, atol=kind.tiny * kind.eps)
+
+
 @pytest.mark.parametrize("name", OPERATORS)
 @pytest.mark.parametrize("rules", RULES, ids=lambda r: r.rule)
 def test_every_operator_hands_on_the_whole_change(name: str, rules: Multipliers):
