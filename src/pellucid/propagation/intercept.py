@@ -21,7 +21,7 @@ from pellucid.propagation.following import Gates
 from pellucid.propagation.graph import Stranger, strangers
 from pellucid.propagation.held import Keeper
 from pellucid.propagation.layers import Layers, refuse_opaque
-from pellucid.propagation.log import Heard, Log
+from pellucid.propagation.log import Heard, Log, with_tensors
 from pellucid.propagation.operators import READS, Kind, of_arguments, operator_of, overwrites, overwriting
 from pellucid.propagation.rectifiers import Signs
 from pellucid.propagation.reference import Reference, Taking
@@ -32,6 +32,7 @@ from pellucid.propagation.tensors import (
     Function,
     Given,
     Named,
+    alone,
     as_named,
     checkpointing,
     constant,
@@ -181,6 +182,8 @@ class Intercept(TorchFunctionMode):
             return self._noted(heard, place)
         if isinstance(rule, Refused | Unruled):
             return self._noted(heard, place, rule)
+        if self.manner.full and kind is Kind.ADD:
+            heard = with_tensors(heard)
         return self._ruled(heard, place, rule, subject)
 
     def verify(self, down_to: str = "") -> None:
@@ -308,7 +311,7 @@ class Intercept(TorchFunctionMode):
             met = self._log.meet(place, label(place.kind, heard.kwargs) if left is None else left.name, served=False)
             if not isinstance(left, Refused):
                 nodes[0].register_hook(met)
-            if self.manner.full and after - before == 1:
+            if self.manner.full and alone(nodes, before):
                 met.moved(nodes[0])
         self._follow(heard, output)
         return output

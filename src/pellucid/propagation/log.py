@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from pellucid.propagation.audit import Audit, Entry, Met, total
@@ -22,8 +23,20 @@ class Heard(NamedTuple):
     kwargs: Named
 
     def run(self) -> Any:
-        """Call the function."""
-        return self.function(*self.args, **self.kwargs)
+        """Call the function; `x[...] = y`, to which torch answers nothing, gives the tensor that was written into."""
+        output = self.function(*self.args, **self.kwargs)
+        return self.args[0] if output is None and self.operator.inplace else output
+
+
+def with_tensors(heard: Heard) -> Heard:
+    """`x + 1` as a sum of two tensors: the books enter what inputs absorb, and a number is none."""
+    x = next(tensors_among(heard.args))
+
+    def made(value: Any) -> Any:
+        return torch.as_tensor(value, dtype=x.dtype, device=x.device) if isinstance(value, int | float) else value
+
+    words = {key: made(value) if key == "other" else value for key, value in heard.kwargs.items()}
+    return heard._replace(args=tuple(map(made, heard.args[:2])) + heard.args[2:], kwargs=words)
 
 
 class Log:

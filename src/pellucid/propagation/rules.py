@@ -112,9 +112,10 @@ class Call:
         return tuple(_fill(a, inputs) for a in self.args), {k: _fill(v, inputs) for k, v in self.kwargs.items()}
 
     def run(self, inputs: tuple[Tensor, ...]) -> Any:
-        """Call the torch function; overwrites `inputs[0]` if `inplace`."""
+        """Call the torch function; overwrites `inputs[0]` if `inplace`, and answers with it where torch says nothing."""
         args, kwargs = self.filled(inputs)
-        return self.function(*args, **kwargs)
+        output = self.function(*args, **kwargs)
+        return inputs[0] if output is None and self.inplace else output
 
     def slope(self, inputs: tuple[Tensor, ...]) -> Tensor:
         """A rectifier's derivative at every element of its subject; bool where it is only a gate."""

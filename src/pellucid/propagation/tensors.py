@@ -97,6 +97,14 @@ def nodes_of(output: Any) -> list[Any]:
     return list({t.grad_fn: None for t in output if isinstance(t, Tensor) and t.grad_fn is not None})
 
 
+def alone(nodes: list[Any], before: int) -> bool:
+    """Whether a call has one node only that signals pass: what it hands on goes to nodes older than `before`."""
+    return len(nodes) == 1 and all(
+        node is None or "AccumulateGrad" in node.name() or node._sequence_nr() < before
+        for node, _ in nodes[0].next_functions
+    )
+
+
 def as_named(function: Callable[..., Any], output: tuple[Any, ...]) -> Any:
     """A plain tuple as what the function returns, for example `torch.return_types.max`."""
     named = getattr(torch.return_types, getattr(function, "__name__", ""), None)

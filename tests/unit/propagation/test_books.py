@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -105,6 +107,65 @@ def test_a_class_token_is_a_constant():
     joined = next(entry for entry in audit if entry.operator == "cat")
     assert abs(joined.to_constants) > 1e-6 and joined.leak == 0
     assert joined.relevance_in == pytest.approx(joined.relevance_out + joined.to_constants)
+
+
+SUMS = {
+    "a number": lambda a: a + 0.7,
+    "a number, minus": lambda a: 1.5 - a,
+    "a number, by name": lambda a: torch.add(a, other=1, alpha=2),
+    "a number, in place": lambda a: a.clone().sub_(0.3),
+    "a tensor": lambda a: a + torch.full((4, 1, 1), 0.7, dtype=a.dtype),
+}
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_numbers_in_sums_are_constants(name):
+    function = SUMS[name]
+    model = Called(function)
+    audit, found, score = books(model, composite())
+    (entry,) = [entry for entry in audit if entry.kind is Kind.ADD]
+    zeros = function(torch.zeros(1, 4, 1, 1, dtype=torch.float64)).flatten()[0]
+    z = model.conv(X)
+    out = function(z)
+    share = zeros / out * model.head.weight[1].view(1, 4, 1, 1) * out / out[0, 0].numel()
+    assert entry.to_constants == pytest.approx(float(share.sum().detach())) and entry.leak == pytest.approx(0, abs=1e-9)
+    assert audit.started == pytest.approx(audit.arrived + audit.to_constants, abs=1e-9)
+    assert audit.arrived == pytest.approx(float(found.sum())) and audit.started == pytest.approx(float(score))
+
+
+def buffered(a: Tensor) -> Tensor:
+    whole = torch.full_like(a, 0.5)
+    whole[:, 1:] = a[:, 1:]
+    return whole
+
+
+def filled(a: Tensor) -> Tensor:
+    a = a.clone()
+    a[:, 0] = 2.0
+    return a
+
+
+@pytest.mark.parametrize("function", [buffered, filled])
+def test_what_is_assigned_into_constants_is_found(function):
+    model = Called(function)
+    audit, *_ = books(model, composite())
+    (entry,) = [entry for entry in audit if entry.operator == "setitem"]
+    constant = 0.5 if function is buffered else 2.0
+    assert entry.to_constants == pytest.approx(constant * float(model.head.weight[1, 0].detach())) and entry.leak == 0
+    assert audit.started == pytest.approx(audit.arrived + audit.to_constants, abs=1e-9)
+
+
+class Called(nn.Module):
+    """Convolution, a function of its output, mean, linear layer."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.head, self.function = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4, 5), function
+        self.double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.function(self.conv(x)).mean((2, 3)))
 
 
 def test_the_worst_stand_first():

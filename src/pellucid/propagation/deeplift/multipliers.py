@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from pellucid.propagation.deeplift.choices import Chosen
 from pellucid.propagation.deeplift.maxima import Extreme, Larger, Pool
 from pellucid.propagation.deeplift.norms import Normalised, Standardised
 from pellucid.propagation.deeplift.products import Glu, Midpoint, Quotient, Root
@@ -82,6 +83,7 @@ _BY_NAME: Final[dict[str, Rule | None]] = {
     "norm": Root(),
     **dict.fromkeys(("amax", "amin", "max", "min"), Extreme()),
     **dict.fromkeys(("maximum", "minimum"), Larger()),
+    **dict.fromkeys(("where", "masked_fill", "setitem"), Chosen()),
 }
 """Operators with a rule other than their kind's."""
 

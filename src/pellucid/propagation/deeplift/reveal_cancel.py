@@ -184,7 +184,7 @@ class Origin:
 
 
 def origin_of(x: Tensor) -> Origin | None:
-    """The linear operator behind a tensor, through batch norms, added constants and permutations; None for others."""
+    """The linear operator behind a tensor, through batch norms, added constants, permutations, copies; None for others."""
     node, s, order = x.grad_fn, None, tuple(range(x.ndim))
     while node is not None:
         call: Any = getattr(node, "call", None)
@@ -197,7 +197,10 @@ def origin_of(x: Tensor) -> Origin | None:
         elif node.name() == "PermuteBackward0":
             dims = [int(d) % len(order) for d in node._saved_dims]  # pyright: ignore
             order = tuple(dims[i] for i in order)
-        elif node.name() != "AddBackward0" or len(edges) != 1 or node._saved_alpha != 1:  # pyright: ignore
+        elif node.name() == "AddBackward0":
+            if len(edges) != 1 or node._saved_alpha != 1:  # pyright: ignore
+                return None
+        elif node.name() != "CloneBackward0":
             return None
         node = edges[0] if edges else None
     return None

@@ -54,6 +54,19 @@ def overwriting(z: Tensor) -> Tensor:
     return z
 
 
+def assigned(z: Tensor) -> Tensor:
+    z = z.clone()
+    z[z < 0] = 0
+    return z
+
+
+def cleared(z: Tensor) -> Tensor:
+    z = z.clone()
+    z[z.abs() < 0.4] = 0.1
+    z[:, 0] = 2.0
+    return z
+
+
 def swapped(z: Tensor) -> Tensor:
     return z.transpose(0, 1).relu().transpose(0, 1)
 
@@ -65,6 +78,13 @@ OPERATORS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu by mask": lambda z: z * (z > 0),
     "relu by where": lambda z: torch.where(z > 0, z, 0.0),
     "relu by maximum": lambda z: torch.maximum(z, torch.zeros_like(z)),
+    "relu by assignment": assigned,
+    "leaky relu by where": lambda z: torch.where(z > 0, z, 0.2 * z),
+    "elu by where": lambda z: z.where(z > 0, 1.5 * z.expm1()),
+    "absolute by where": lambda z: torch.where(z < 0, -z, z),
+    "another tensor decides": lambda z: torch.where(z[:, :1] > 0, z, z.tanh() + 1),
+    "jump": lambda z: z.masked_fill(z.abs() < 0.4, 1.0),
+    "jump by assignment": cleared,
     "clamp": lambda z: z.clamp(-0.3, 0.4),
     "leaky relu": lambda z: F.leaky_relu(z, 0.2),
     "prelu": nn.PReLU(4),
@@ -258,6 +278,13 @@ def test_all_spellings_of_a_function_are_one(name: str, rules: Multipliers):
     first, *others = [multipliers(around(f), x, r, rules)[0] for f in SPELLINGS[name]]
     for other in others:
         assert torch.allclose(other, first, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", ["leaky relu", "elu", "absolute"])
+def test_a_function_in_two_branches_is_rescaled_as_one(name: str):
+    x, r = numbers(2, 2, 6, 6, seed=2), numbers(2, 2, 6, 6, seed=3)
+    one, two = (multipliers(around(OPERATORS[n]), x, r)[0] for n in (name, f"{name} by where"))
+    assert torch.allclose(one, two, rtol=1e-9, atol=1e-11)
 
 
 # -- refusals -------------------------------------------------------------------------------------------------------
