@@ -23,6 +23,8 @@ EXAMPLES = (
     "pellucid audit cat.png -m guided_backprop       which rectifiers follow the rule",
 )
 
+INDENT = " " * 7
+
 
 @click.command("audit", cls=Verb, examples=EXAMPLES)
 @click.option("--limit", type=click.IntRange(1), metavar="N", default=20, show_default=True, help="At most N calls.")
@@ -53,18 +55,28 @@ def told(audit: Audit, limit: int) -> str:
     listed = (audit.worst if audit.full else audit.entries)[:limit]
     numbers = {id(entry): str(i) for i, entry in enumerate(audit.entries, 1)}
     short = [name.removeprefix("relevance ").removeprefix("to ").upper() for name in audit.columns]
-    rows = [(numbers[id(e)], *_last_first(audit.counted(e)), e.layer or "(model)", e.operator, e.rule) for e in listed]
-    heads = ("", *_last_first(short), "LAYER", "OPERATOR", "RULE")
+    counted = [(numbers[id(e)], *_last_first(audit.counted(e))) for e in listed]
     left = len(audit) - len(listed)
     more = [text.quiet(f"… and {left} more calls (--limit {len(audit)} lists all).")] if left else []
     return "\n".join(
         [
-            text.table(rows, heads, indent="", right=">" if not audit.full else ">" * (1 + len(short))),
+            _table(("", *_last_first(short)), counted, listed, right=">" * (1 + len(short) * audit.full)),
             *more,
             "",
             *map(text.wrap, audit.sums()),
         ]
     )
+
+
+def _table(heads: Sequence[str], counted: Sequence[Sequence[str]], listed: Sequence[Entry], right: str) -> str:
+    """A line for each call; where the terminal is too narrow for it, a second one says what was called, and where."""
+    rows = [(*row, e.layer or "(model)", e.operator, e.rule) for row, e in zip(counted, listed, strict=True)]
+    if text.fits(rows, every := (*heads, "LAYER", "OPERATOR", "RULE")):
+        return text.table(rows, every, indent="", right=right)
+    head, *lines = text.table([(*row[:-3], row[-1]) for row in rows], (*heads, "RULE"), "", right).splitlines()
+    room = text.width() - len(INDENT)
+    where = [INDENT + text.fit(text.clean(f"{operator} in {layer}"), room) for *_, layer, operator, _ in rows]
+    return "\n".join([head, *(line for pair in zip(lines, where, strict=True) for line in pair)])
 
 
 def _last_first(cells: Sequence[str]) -> tuple[str, ...]:

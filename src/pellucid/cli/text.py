@@ -66,6 +66,12 @@ def bar(share: float, length: int) -> str:
     return "█" * (eighths // 8) + ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")[eighths % 8]
 
 
+def fits(rows: Sequence[Sequence[str]], heads: Sequence[str] = (), indent: str = "  ") -> bool:
+    """Whether no line of such a table would be cut."""
+    lines = [[len(clean(cell)) for cell in row] for row in ([heads] if heads else []) + list(rows)]
+    return len(indent) + sum(max(column) + 2 for column in zip(*lines, strict=True)) - 2 <= width()
+
+
 def table(rows: Sequence[Sequence[str]], heads: Sequence[str] = (), indent: str = "  ", right: str = "") -> str:
     """Columns two blanks apart; the last one is cut at the terminal's edge.
 

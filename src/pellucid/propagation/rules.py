@@ -112,7 +112,7 @@ class Call:
         return tuple(_fill(a, inputs) for a in self.args), {k: _fill(v, inputs) for k, v in self.kwargs.items()}
 
     def run(self, inputs: tuple[Tensor, ...]) -> Any:
-        """Call the torch function; overwrites `inputs[0]` if `inplace`, and answers with it where torch says nothing."""
+        """Call the torch function; overwrites `inputs[0]` if `inplace`, and gives it where torch gives nothing."""
         args, kwargs = self.filled(inputs)
         output = self.function(*args, **kwargs)
         return inputs[0] if output is None and self.inplace else output

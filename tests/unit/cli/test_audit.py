@@ -7,12 +7,23 @@ from tests.unit.cli.conftest import TINY
 
 
 def test_an_audit_tells_where_relevance_went_the_worst_leaks_first(run, cat):
-    done = run("audit", "-M", TINY, cat, "--limit", 2)
+    done = run("audit", "-M", TINY, cat, "--limit", 2, env={"COLUMNS": "100"})
     lines = done.stdout.splitlines()
     assert done.exit_code == 0
     assert lines[0].split() == ["LEAK", "IN", "OUT", "CONSTANTS", "LAYER", "OPERATOR", "RULE"]
     assert lines[3].startswith("… and ") and "epsilon_plus_flat" in done.stdout
     assert "at the output" in done.stdout and "at the input" in done.stdout
+
+
+def test_a_narrow_terminal_hides_neither_layer_nor_operator_nor_rule(run, cat):
+    done = run("audit", "-M", TINY, cat, env={"COLUMNS": "60"})
+    head, *lines = done.stdout.splitlines()
+    assert done.exit_code == 0 and head.split() == ["LEAK", "IN", "OUT", "CONSTANTS", "RULE"]
+    calls = json.loads(run("audit", "-M", TINY, cat, "--json").stdout)["calls"]
+    for counted, where in zip(lines[: 2 * len(calls) : 2], lines[1 : 2 * len(calls) : 2], strict=True):
+        call = calls[int(counted.split()[0]) - 1]
+        assert where.strip() == f"{call['operator']} in {call['layer']}" and counted.endswith(call["rule"])
+    assert all(len(line) <= 60 for line in lines)
 
 
 def test_as_numbers(run, cat):

@@ -18,7 +18,7 @@ _FILL: Final = ("input", "mask", "value")
 
 @dataclass(frozen=True, slots=True)
 class Chosen(Rule):
-    """y = a where c, else b: m_a = c, m_b = 1 − c where both ends choose alike, else Δy · sign Δ / (|Δa| + |Δb|) for both
+    """y = a where c, else b: m_a = c, m_b = 1 − c where both ends choose alike, else both Δy · sign Δ / (|Δa| + |Δb|)
 
     A condition has no change that could carry a signal: what another choice brings is shared by the branches in
     proportion to their own changes. So a leaky rectifier or an absolute value that is written with a condition has the
@@ -68,10 +68,8 @@ def _by_tensor(places: Any) -> bool:
 
 def _named(call: Call) -> dict[str, Any]:
     """The arguments by name, a `Slot` for tensors."""
-    if call.operator.name != "where":
-        names = _FILL
-    else:
-        names = _METHOD if call.function is Tensor.where else _WHERE
+    spelled = _METHOD if call.function is Tensor.where else _WHERE
+    names = spelled if call.operator.name == "where" else _FILL
     return dict(zip(names, call.args, strict=False)) | dict(call.kwargs)
 
 

@@ -184,7 +184,7 @@ class Origin:
 
 
 def origin_of(x: Tensor) -> Origin | None:
-    """The linear operator behind a tensor, through batch norms, added constants, permutations, copies; None for others."""
+    """The linear operator behind a tensor, through batch norms, added constants, permutations, copies; or None."""
     node, s, order = x.grad_fn, None, tuple(range(x.ndim))
     while node is not None:
         call: Any = getattr(node, "call", None)
