@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import torch
 from torch import nn
 
-from pellucid.core.errors import ParameterError, RuleError
+from pellucid.core.errors import ParameterError, RuleError, nearest
 from pellucid.propagation.audit import PLAIN, THROUGH, tabulated
 from pellucid.propagation.intercept import Intercept
 from pellucid.propagation.operators import Kind
@@ -32,7 +32,7 @@ class On:
     every call for other rules. Positions count among the calls that fit so far, in execution order.
 
     rule       the rule; None for the plain gradient
-    kinds      kinds of operators
+    kinds      kinds of operators, or their words: Kind.CONVOLUTION is "convolution"
     operators  names of operators, as tables and messages show them; `*` and `?` stand for any letters
     layers     names of layers, likewise; "" is the model itself
     first      only the first so many
@@ -52,6 +52,14 @@ class On:
         for name in ("kinds", "operators", "layers"):
             given = getattr(self, name)
             object.__setattr__(self, name, tuple(given) if isinstance(given, tuple | list) else (given,))
+        object.__setattr__(self, "kinds", tuple(map(_kind, self.kinds)))
+        if not (self.rule is None or isinstance(self.rule, Rule)):
+            raise ParameterError(f"{self.rule!r} in a line of a composite", "a rule, such as Epsilon(), or None")
+        for name in ("operators", "layers"):
+            if not all(isinstance(one, str) for one in getattr(self, name)):
+                raise ParameterError(f"{name}={getattr(self, name)} in a line of a composite", "names")
+        if self.within is not None and not (isinstance(self.within, tuple | list) and len(self.within) == 2):
+            raise ParameterError(f"within={self.within!r} in a line of a composite", "two positions, such as (1, 3)")
         for name in ("first", "last"):
             if (given := getattr(self, name)) is not None and given < 1:
                 raise ParameterError(f"{name}={given} in a line of a composite", "1 or more, or None")
@@ -100,6 +108,9 @@ class Composite:
     def __post_init__(self) -> None:
         if self.unknown not in ("error", "gradient"):
             raise ParameterError(f"unknown={self.unknown!r} of the composite {self.name}", "'error' or 'gradient'")
+        strange = [line for line in self.lines if not isinstance(line, On)]
+        if strange:
+            raise ParameterError(f"{strange[0]!r} among the lines of {self.name}", "lines, such as On(Epsilon())")
         named = any(line.layers != ("*",) for line in self.lines)
         object.__setattr__(self, "manner", replace(self.manner, named=named))
 
@@ -223,6 +234,18 @@ def inventory(twin: nn.Module, run: Callable[[], Any], rules: Any = None) -> tup
     with torch.enable_grad(), Intercept(twin, Inventory(apart)) as seen:
         run()
     return seen.places
+
+
+def _kind(given: Kind | str) -> Kind:
+    if isinstance(given, Kind):
+        return given
+    words = [kind.value for kind in Kind]
+    if given not in words:
+        near = nearest(str(given), words)
+        raise ParameterError(
+            f"kind {given!r} in a line of a composite", f"one of {', '.join(words)}", near and f"perhaps {near}"
+        )
+    return Kind(given)
 
 
 _UNMET: Final = Refused(

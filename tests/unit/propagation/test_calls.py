@@ -246,7 +246,7 @@ class Secant(Rule):
         return call.operator.name != "exp"
 
     def keep(self, call: Call, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        (was,), became = call.reference
+        (was,), became, _ = call.reference
         copy = inputs[0].detach().clone()
         return ((call.run((copy.clone(),)) - became) / (copy - was),)
 

@@ -167,6 +167,26 @@ def test_wrong_lines_are_refused(wrong):
         Composite("mine", (), unknown="ignore")  # pyright: ignore
 
 
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: On(Times(2), kinds="convolutions"), "perhaps 'convolution'"),
+        (lambda: On(Times(2), kinds=(Kind.LINEAR, 3)), "kind 3"),
+        (lambda: On("epsilon"), "a rule"),
+        (lambda: On(Times(2), layers=3), "names"),
+        (lambda: On(Times(2), within=(1,)), "two positions"),
+        (lambda: Composite("mine", (Times(2),)), "lines, such as"),
+    ],
+)
+def test_lines_that_would_never_fit_are_refused(make, says):
+    with pytest.raises(ParameterError, match=says):
+        make()
+
+
+def test_kinds_may_be_words():
+    assert On(Times(2), kinds=("convolution", Kind.LINEAR)) == On(Times(2), kinds=(Kind.CONVOLUTION, Kind.LINEAR))
+
+
 class Distance(nn.Module):
     """An operator that is in no table, on a branch of its own."""
 

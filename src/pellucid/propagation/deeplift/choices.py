@@ -8,7 +8,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from pellucid.propagation.deeplift.secant import Signals, ends, shaped
+from pellucid.propagation.deeplift.secant import Signals, ends, referred, shaped
 from pellucid.propagation.rules import Call, Rule, Slot
 
 _WHERE: Final = ("condition", "input", "other")
@@ -45,7 +45,7 @@ class Chosen(Rule):
         way = {i: now[i] - then[i] for i, flag in enumerate(call.tracked) if flag}
         whole = torch.stack(torch.broadcast_tensors(*way.values())).abs().sum(0)
         other = (chosen != _chosen(call, then)) & (whole > 0)
-        change = y - (call.reference or (None, y))[1]
+        change = y - referred(call).output
         a, b = _branches(call)
         empty = y[:0]
         m = [empty] * len(inputs)
