@@ -62,6 +62,17 @@ class Prediction:
     is_probability: bool = True
 
 
+Cell = str | int | float
+"""The value of a column in a row."""
+
+
+def written(cell: Cell) -> str:
+    """A value as people read it: `53`, `7.25`, `yes`."""
+    if isinstance(cell, str):
+        return cell
+    return f"{int(cell)}" if float(cell).is_integer() and abs(cell) < 1e15 else f"{cell:.6g}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
     """A reference to what was explained: names, and the pictures as the model saw them."""
@@ -77,8 +88,8 @@ class Inputs:
     """Per row, the pieces of text behind its token ids, without padding; empty where rows are no text."""
     features: tuple[str, ...] = ()
     """Names of the columns of a table; empty where rows are none."""
-    cells: tuple[tuple[str, ...], ...] = ()
-    """Per row, the value of every column as people read it: `53`, `yes`, `missing`."""
+    cells: tuple[tuple[Cell, ...], ...] = ()
+    """Per row, the value of every column: numbers as they are, all else as people read it: `yes`, `missing`."""
 
     def __eq__(self, other: object) -> bool:
         """Names and all else alike, and the pictures pixel by pixel."""

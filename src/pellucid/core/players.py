@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from pellucid.core.errors import InputError
-from pellucid.core.explanation import CHANNEL, TOKEN, Explanation
+from pellucid.core.explanation import CHANNEL, TOKEN, Explanation, written
 
 FEATURE = "feature"
 
@@ -117,9 +117,10 @@ def _together(row: Explanation, columns: Sequence[int]) -> dict[str, Any]:
     """One column, or a group of them."""
     names = [row.inputs.features[i] if row.inputs.features else f"column {i}" for i in columns]
     cells = [row.inputs.cells[0][i] for i in columns] if row.inputs.cells else []
-    values = [f" = {cell}" for cell in cells] or [""] * len(names)
+    values = [f" = {written(cell)}" for cell in cells] or [""] * len(names)
     pairs = [_bin(row, i, name) or name + value for i, name, value in zip(columns, names, values, strict=True)]
-    return {"name": ", ".join(names), "value": ", ".join(cells) if cells else None, "says": ", ".join(pairs)}
+    value = cells[0] if len(cells) == 1 else ", ".join(map(written, cells)) or None
+    return {"name": ", ".join(names), "value": value, "says": ", ".join(pairs)}
 
 
 def _bin(row: Explanation, column: int, name: str) -> str:

@@ -20,7 +20,7 @@ def arriving(order: Tensor) -> Design:
 
 
 def added(played: Played, together: int) -> Worth:
-    """The mean over orders of what every player adds, and its standard error.
+    """The mean over orders of what every player adds, and its standard error; None of a single draw.
 
     played: of designs `arriving(order)`; together: how many orders, one after another, were drawn together.
     """
@@ -30,8 +30,10 @@ def added(played: Played, together: int) -> Worth:
     v = played.scores.view(len(played.scores), len(order), -1)
     each = v.diff(dim=2).gather(2, order.expand(len(v), -1, -1))  # [target, order, player]
     mean, parts = each.mean(1), each.split(together, 1)
+    if len(parts) < 2:
+        return Worth(mean, None)
     off = torch.stack([(some - mean[:, None]).sum(1) for some in parts], 1)
-    error = (off.square().sum(1) * len(parts) / max(1, len(parts) - 1)).sqrt() / len(order)
+    error = (off.square().sum(1) * len(parts) / (len(parts) - 1)).sqrt() / len(order)
     return Worth(mean, error)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pellucid.core.errors import InputError, ParameterError, nearest
-from pellucid.core.explanation import Inputs
+from pellucid.core.explanation import Cell, Inputs, written
 from pellucid.core.points import generator
 from pellucid.ops.boards import Board, backgrounds, grouped
 from pellucid.ops.columns import Columns
@@ -64,7 +65,13 @@ class Column:
                 .removesuffix(".000000")
                 .removesuffix(" 00:00:00")
             )
-        return f"{int(number)}" if float(number).is_integer() and abs(number) < 1e15 else f"{number:.6g}"
+        return written(number)
+
+    def cell(self, number: float) -> Cell:
+        """A value as it is kept beside an explanation: a number where it is one."""
+        if self.type not in ("numeric", "integer") or not isfinite(number):
+            return self.text(number)
+        return int(number) if self.type == "integer" and number.is_integer() else number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -155,7 +162,7 @@ class Table(NoPixels):
             rows = self._encoded(_framed(inputs, None)[0])
         if not len(rows):
             raise InputError("a table without rows", "at least one row")
-        cells = tuple(tuple(c.text(v) for c, v in zip(self.columns, row, strict=True)) for row in rows.tolist())
+        cells = tuple(tuple(c.cell(v) for c, v in zip(self.columns, row, strict=True)) for row in rows.tolist())
         names = tuple(f"row {i + 1}" for i in range(len(rows)))
         shape, notes = (len(self.columns),), ((),) * len(rows)
         return rows, Inputs(name=names, picture=None, shape=shape, notes=notes, features=self.names, cells=cells)

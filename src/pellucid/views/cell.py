@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pellucid.core.explanation import TOKEN, Explanation
+from pellucid.core.explanation import TOKEN, Explanation, written
 from pellucid.views.columns import columns
 from pellucid.views.drawing import Ends, draw, look_of
 from pellucid.views.figure import Anchor, Box, Mark, Photo, Text, bottom
@@ -77,7 +77,7 @@ def row_marks(row: Explanation, x: float, y: float, style: Style) -> list[Mark]:
     shown = listed if len(listed) <= CELLS else listed[: CELLS - 1]
     marks: list[Mark] = []
     for name, value in shown:
-        said = fit(value, 0.5 * style.size, SMALL)
+        said = fit(written(value), 0.5 * style.size, SMALL)
         label = fit(name, style.size - width(said, SMALL) - 10, SMALL)
         marks.append(Text(x=x, y=y + 12, text=label, size=SMALL, colour=QUIET))
         marks.append(Text(x=x + style.size, y=y + 12, text=said, size=SMALL, colour=INK, anchor="r"))

@@ -13,7 +13,7 @@ from tests.unit.games import CELLS, WHITE, additive, weights
 from tests.unit.models import Convnet, net, pictures
 from tests.unit.views.planted import CLASSES, planted
 
-from pellucid.api import explain
+from pellucid.api import explain, wrap
 from pellucid.core.errors import InputError, ParameterError
 from pellucid.core.explanation import Explanation, Explanations, Inputs
 from pellucid.core.frame import OF_R, OURS, lines_of
@@ -22,7 +22,7 @@ from pellucid.methods.gradient import Gradient
 from pellucid.methods.kernel_shap import KernelSHAP
 from pellucid.methods.lime import LIME
 
-pytest.importorskip("pandas")
+pd = pytest.importorskip("pandas")
 RECORDED = Path(__file__).parents[2] / "data" / "r_lime" / "iris_lda_frame.json"
 COUNTS = {"regions": CELLS, "fill": "black"}
 
@@ -127,14 +127,25 @@ def test_a_table_s_features_are_its_columns() -> None:
     inputs = Inputs(name=("row 1",), picture=None, shape=(3,))
     plain = replace(e, values=torch.tensor([[1.0, 2.0, -3.0]]), dims=("batch", "feature"), inputs=inputs)
     assert [player.name for player in players_of(plain)] == ["column 0", "column 1", "column 2"]
-    named = replace(plain, inputs=replace(inputs, features=("age", "sex", "fare"), cells=(("53", "f", "7.25"),)))
+    named = replace(plain, inputs=replace(inputs, features=("age", "sex", "fare"), cells=((53, "f", 7.25),)))
     table = named.to_frame()
     assert table["feature"].tolist() == ["age", "sex", "fare"]
-    assert table["feature_value"].tolist() == ["53", "f", "7.25"]
+    assert table["feature_value"].tolist() == [53, "f", 7.25]
     assert table["feature_desc"].tolist() == ["age = 53", "sex = f", "fare = 7.25"]
-    assert table["data"][0] == {"age": "53", "sex": "f", "fare": "7.25"}
+    assert table["data"][0] == {"age": 53, "sex": "f", "fare": 7.25}
     grouped = replace(named, extras={"players": torch.tensor([[0.5, 1.5]]), "regions": torch.tensor([[0, 1, 0]])})
     assert [player.says for player in players_of(grouped)] == ["age = 53, fare = 7.25", "sex = f"]
+
+
+def test_numbers_of_a_table_are_numbers_with_all_their_digits() -> None:
+    frame = pd.DataFrame({"size": [123456.789012, 0.1], "age": [3, 4], "kind": ["01", "02"]})
+    e = explain(wrap(lambda t: t["size"].to_numpy(), frame), frame, LIME(samples=16))[0]
+    table = e.to_frame()
+    assert table["feature_value"].tolist() == [123456.789012, 3, "01", 0.1, 4, "02"]
+    assert table["data"][0] == {"size": 123456.789012, "age": 3, "kind": "01"}
+    assert table["feature_desc"].tolist()[0] == "size = 123457"
+    alone = explain(wrap(lambda t: t["size"].to_numpy(), frame[["size"]]), frame[["size"]], LIME(samples=16))
+    assert alone.to_frame()["feature_value"].dtype == float
 
 
 def test_what_has_no_features_is_refused() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from tests.unit.games import CELLS, PLAYERS, WHITE, additive, looked_up, number, shapley_by_hand, table, weights
 from torch import Tensor
 
-from pellucid.api import explain
+from pellucid.api import explain, wrap
 from pellucid.methods.stratified_shapley import StratifiedShapley
 from pellucid.ops.arrivals import added, arriving, stratified, williams
 from pellucid.ops.designs import everything, orders
@@ -92,3 +93,12 @@ def test_a_saturated_game_needs_fewer_orders_than_plain_ones() -> None:
     ours = torch.stack([error(stratified(10, 16, s, 4)) for s in range(60)]).mean()
     plain = torch.stack([error(orders(10, 16, s, antithetic=False)) for s in range(60)]).mean()
     assert ours < 0.9 * plain
+
+
+def test_a_single_set_of_orders_has_no_error_rather_than_none() -> None:
+    model = wrap(lambda rows: rows.prod(1) + rows.sum(1), np.random.default_rng(0).random((20, 6)))
+    row = np.full((1, 6), 2.0)
+    one = explain(model, row, StratifiedShapley(samples=4))[0]
+    assert one.std_error is None and "players_std_error" not in one.extras and one.check("noise") is None
+    two = explain(model, row, StratifiedShapley(samples=8))[0]
+    assert two.std_error is not None and float(two.std_error.max()) > 0

@@ -104,7 +104,7 @@ def test_the_frame_tells_what_r_s_frame_tells() -> None:
         case = f"row {1 + HELD.index(int(row['case']) - 1)}"
         one = every[(every.case == case) & (every.label == row["label"]) & (every.feature == row["feature"])].iloc[0]
         assert one.feature_desc == row["feature_desc"]
-        assert float(one.feature_value) == row["feature_value"]
+        assert one.feature_value == row["feature_value"]
         assert one.model_type == row["model_type"]
         assert one.label_prob == pytest.approx(row["label_prob"], rel=1e-8)
         assert one.feature_weight == pytest.approx(row["feature_weight"], abs=6 * one.std_error)

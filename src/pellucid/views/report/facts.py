@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from pellucid.core.explanation import CHANNEL, HEIGHT, TOKEN, WIDTH, Check, Explanation, ModelCard, Record
+from pellucid.core.explanation import CHANNEL, HEIGHT, TOKEN, WIDTH, Check, Explanation, ModelCard, Record, written
 from pellucid.views.columns import Bars, Column, columns
 from pellucid.views.grid import variants
 from pellucid.views.pieces import read
@@ -226,7 +226,7 @@ def _photo(name: str, entries: list[_Entry], side: int) -> PhotoPage:
         id=name,
         name=first.name[0],
         words=_words(entries[0].row),
-        cells=tuple(zip(first.features, first.cells[0], strict=True)) if first.cells else (),
+        cells=tuple(zip(first.features, map(written, first.cells[0]), strict=True)) if first.cells else (),
         notes=first.notes[0] if first.notes else (),
         pixels=None if first.picture is None else first.picture[0].cpu(),
         size=first.shape,
