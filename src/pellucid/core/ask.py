@@ -446,13 +446,16 @@ class Rows:
     start: Callable[[Tensor], list[Tensor]] | None = None
     """Raw outputs -> ∂ score / ∂ outputs of those, [count, outputs] each, once `objective` has been called; None when
     it has to be found by differentiating the scores."""
+    slopes: Callable[[Tensor, Mapping[Site, Tensor]], list[tuple[Tensor | None, ...]]] | None = None
+    """Raw outputs and inner activations -> for those scores their slopes at the outputs and at every site, in order,
+    under rules that compare; None where a score does not look."""
     against: Callable[[], Tensor] | None = None
     """The reference rows, [count, ...]; an expanded single row where all are equal."""
     narrow: Callable[[], tuple[Tensor, Tensor]] | None = None
     """Where rows with the same b are equal: one row for each b, and its number. What lies before an edited site need
     run only once for each."""
-    beside: Callable[[Tensor], Tensor] | None = None
-    """Raw outputs of the reference rows -> their scores [t, count], once `objective` has been called."""
+    beside: Callable[[Tensor, Mapping[Site, Tensor]], Tensor] | None = None
+    """The same as `objective` for the reference rows, once that has been called."""
     own: bool = False
     """Whether `build` gives new memory, which the model may overwrite."""
 

@@ -86,7 +86,7 @@ class Rehearsal:
             inside,
             {s: self._fake(t, n, *self.site_shape(s), apart=3) for s in lane.slopes},
             None if whole == n else whole,
-            None if rows.beside is None else rows.beside(self._fake(n, self.outputs)),
+            None if rows.beside is None else rows.beside(self._fake(n, self.outputs), inside),
         )
 
     def _fake(self, *shape: int, apart: int = 2) -> Tensor:

@@ -387,6 +387,7 @@ class _Run:
             return chunk[0].group.points.rows(0, 1, b0, b1), self.index[b0:b1]
 
         lone = len({id(b.group) for b in chunk}) == 1 and isinstance(chunk[0].group.points, Same)
+        compares = share.lane.where.against is not None
         return Rows(
             count,
             build,
@@ -396,10 +397,10 @@ class _Run:
             objective,
             share.graded,
             start if plain else None,
-            None if share.lane.where.against is None else against,
-            narrow if lone else None,
-            None if share.lane.where.against is None else lambda outputs: score(outputs, {}),
-            len(chunk) > 1 or chunk[0].group.points.own,
+            against=against if compares else None,
+            narrow=narrow if lone else None,
+            beside=score if compares else None,
+            own=len(chunk) > 1 or chunk[0].group.points.own,
         )
 
     def _give(self, answer: Answer, picks: tuple[Pick, ...], chunk: list[Block]) -> None:

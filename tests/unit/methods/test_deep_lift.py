@@ -17,7 +17,7 @@ from pellucid.methods.deep_lift import DeepLift, DeepLiftShap
 from pellucid.methods.rect_grad import RectGrad
 
 
-def lift(model: nn.Module, x: Tensor, method: Any, target: int = 0, **more: Any) -> Explanation:
+def lift(model: nn.Module, x: Tensor, method: Any, target: Any = 0, **more: Any) -> Explanation:
     return explain(wrap(model, emits="logits", evaluate="plain"), x, method, target=target, **more)[0]
 
 
@@ -211,9 +211,40 @@ def test_passes_are_counted_with_those_of_the_reference():
     assert (shap.forward, shap.backward) == (2 * 9 + 3, 9)
 
 
+class Upto(nn.Sequential):
+    """The mean over the places of one channel, or one number, behind the first layers of a net."""
+
+    def __init__(self, net: nn.Module, unit: Unit) -> None:
+        super().__init__(*list(net.children())[: int(unit.site.name) + 1])  # pyright: ignore[reportAttributeAccessIssue]
+        self.index = unit.index
+
+    def forward(self, input: Tensor) -> Tensor:
+        y = super().forward(input)[(slice(None), *self.index)]
+        return y.reshape(len(input), -1).mean(1, keepdim=True)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        DeepLift(),
+        DeepLift(rule="reveal_cancel", baseline="noise"),
+        DeepLift(precision="double", baseline=X.flip(0)),
+        DeepLift(at="1", baseline="white"),
+        DeepLiftShap(),
+    ],
+)
+@pytest.mark.parametrize("unit", [Unit("3", 2), Unit("2", (4, 1, 2)), Unit("1", 0)])
+def test_a_unit_is_the_only_output_of_the_net_up_to_it(unit: Unit, method: Any):
+    net = convnet()
+    alone = lift(Upto(net, unit), X, method)
+    of_class, of_unit = explain(wrap(net, emits="logits", evaluate="plain"), X, method, target=[1, unit])
+    assert torch.allclose(of_unit.values, alone.values, rtol=1e-9, atol=1e-12)
+    assert torch.allclose(of_class.values, lift(net, X, method, 1).values, rtol=1e-9, atol=1e-12)
+    if method != DeepLift(at="1", baseline="white"):
+        assert max(gap_of(of_unit), gap_of(lift(net, X, method, unit))) <= 1e-9
+
+
 def test_refusals():
-    with pytest.raises(RuleError, match="unit"):
-        explain(wrap(convnet(), emits="logits"), X, DeepLift(), target=Unit("3", (0, 0, 0)))
     with pytest.raises(PellucidError):
         DeepLift(rule="rescaled")
     with pytest.raises(PellucidError, match="baselines"):

@@ -3,7 +3,7 @@
 # pyright: reportPrivateUsage=false
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,8 @@ def answered(rows: Rows, out: Tensor, leaf: Tensor, tape: Tape, lane: Lane, mode
 def starts(rows: Rows, out: Tensor, tape: Tape, lane: Lane) -> Starts:
     """Where the backward passes start: at the scores; at the outputs, where the scores are outputs or relevance runs.
 
-    Relevance begins as y · ∂s/∂y, at the outputs y and at the inner units that scores are made of.
+    Relevance begins as y · ∂s/∂y, at the outputs y and at the inner units that scores are made of. Under rules that
+    compare, the change of a score has been shared out among the same.
     """
     rule: Any = lane.where.rule
     relevance = rule is not None and rule.manner.start == "score"
@@ -63,22 +64,27 @@ def starts(rows: Rows, out: Tensor, tape: Tape, lane: Lane) -> Starts:
         scores = rows.objective(out.detach(), tape.seen)
         values = [[out.detach() * slope if relevance else slope] for slope in rows.start(out.detach())]
         return Starts(scores, [[out]] * rows.graded, list(values))
-    if not relevance:
+    if not relevance and rows.slopes is None:
         scores = rows.objective(out, tape.seen)
         return Starts(scores, [[score.sum()] for score in scores[: rows.graded]], [None] * rows.graded)
-    sites = list(tape.seen)
-    ends = [out, *(tape.seen[site] for site in sites)]
-    cut = [end.detach().requires_grad_() for end in ends]
-    nowhere = [None] * len(cut)
-    scores = rows.objective(cut[0], dict(zip(sites, cut[1:], strict=True)))
-    slopes = [
-        torch.autograd.grad(score.sum(), cut, retain_graph=True, allow_unused=True) if score.requires_grad else nowhere
-        for score in scores[: rows.graded]
-    ]
+    ends = [out, *tape.seen.values()]
+    cut = [end.detach().requires_grad_(relevance) for end in ends]
+    seen = dict(zip(tape.seen, cut[1:], strict=True))
+    scores = rows.objective(cut[0], seen)
+    slopes = _sloped(scores[: rows.graded], cut) if rows.slopes is None else rows.slopes(cut[0], seen)
     begun = [
-        [(end, y.detach() * g) for end, y, g in zip(ends, cut, grads, strict=True) if g is not None] for grads in slopes
+        [(end, y.detach() * g if relevance else g) for end, y, g in zip(ends, cut, one, strict=True) if g is not None]
+        for one in slopes
     ]  # no relevance begins, and meets operators without a rule, where a score does not look
     return Starts(scores.detach(), [[end for end, _ in one] for one in begun], [[r for _, r in one] for one in begun])
+
+
+def _sloped(scores: Iterable[Tensor], ends: list[Tensor]) -> list[tuple[Tensor | None, ...]]:
+    nowhere = (None,) * len(ends)
+    return [
+        torch.autograd.grad(score.sum(), ends, retain_graph=True, allow_unused=True) if score.requires_grad else nowhere
+        for score in scores
+    ]
 
 
 def _slopes(site: Site, place: int, found: Found, tape: Tape) -> Tensor:

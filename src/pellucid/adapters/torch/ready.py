@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,13 +18,14 @@ from pellucid.propagation.reference import Reference
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Met:
-    """What reference rows met under a rule set, and their outputs."""
+    """What reference rows met under a rule set, their outputs, and the activations of sites that are read."""
 
     key: Any
     """The module, the rules, and what enters and is read."""
     rows: Tensor
     reference: Reference
     out: Tensor
+    seen: Mapping[Site, Tensor]
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)

@@ -289,18 +289,20 @@ class TorchSession:
             listening = Intercept(net, self._settled(net, rows, lane), names=names, canvas=canvas)
             return self._differentiated(net, rows, lane, listening)
         score = rows.beside
-        if score is None or lane.where.into or lane.where.edit or set(lane.sites) - set(lane.slopes):
+        if score is None or lane.where.into or lane.where.edit:
             raise RuleError(
-                f"{rule.name} shares out the change of a score, and asked is for a unit or for a change inside",
-                "scores of the outputs",
-                "explain a class, and at a layer give the layer as `at`",
+                f"{rule.name} shares out the change between two inputs, and asked is for a change inside",
+                "rows beside their reference",
+                "at a layer, give the layer as `at`",
             )
         met = self._met(net, rows, lane, names)
         if rows.start is None:
-            rows = replace(rows, start=lambda y: starts(rule, score, y, met.out, rows.graded))
+            rows = replace(rows, slopes=lambda y, seen: starts(rule, score, y, seen, met, rows.graded))
         answer = self._differentiated(net, rows, lane, Intercept(net, rule, names=names, against=met.reference))
         answer.whole = rows.count if len(met.rows) == 1 else rows.count + len(met.rows)
-        answer.beside = score(met.out.expand(rows.count, -1))
+        answer.beside = score(
+            met.out.expand(rows.count, -1), {site: t.expand(rows.count, *t.shape[1:]) for site, t in met.seen.items()}
+        )
         return answer
 
     def _met(self, net: nn.Module, rows: Rows, lane: Lane, names: bool) -> Met:
@@ -314,8 +316,9 @@ class TorchSession:
         before = Intercept(net, rule, names=names)
         with torch.enable_grad(), before:
             leaf = wanted.clone().requires_grad_()
-            out = self._forward(net, leaf * 1, Tape(self.sites, lane, rows, leaf)).detach()
-        made = Met(key, wanted, before.reference, out)
+            tape = Tape(self.sites, lane, rows, leaf)
+            out = self._forward(net, leaf * 1, tape).detach()
+        made = Met(key, wanted, before.reference, out, {site: t.detach().clone() for site, t in tape.seen.items()})
         if len(wanted) == 1:
             self.verification += 1
             self.ready.met = made if self.ready.facts.bytes_all <= KEPT else None
