@@ -526,7 +526,7 @@ def test_progress_runs_once_through_all_waves(inputs: Any, wave: int | None, mon
     done = explain(MODEL, inputs, SmoothGrad(samples=3), target=1, progress=lambda *now: seen.append(now))
     rows = done[0].record.passes.forward
     assert [total for _, total in seen] == [rows] * len(seen)
-    assert seen[-1][0] == rows
+    assert (seen[0][0], seen[-1][0]) == (0, rows)
     assert all(before < after for (before, _), (after, _) in pairwise(seen))
 
 
@@ -534,7 +534,7 @@ def test_progress_through_images_that_nobody_counted_ends_at_the_end(monkeypatch
     monkeypatch.setattr(api.waves, "WAVE", 1)
     seen: list[tuple[int, int]] = []
     explain(MODEL, iter(PIXELS), "gradient", target=1, progress=lambda *now: seen.append(now))
-    assert seen == [(n, n) for n in range(1, 7)]
+    assert seen == [(0, 1), *((n, n) for n in range(1, 7))]
 
 
 # -- planning ----------------------------------------------------------------------------------------------------

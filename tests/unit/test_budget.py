@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,6 +31,13 @@ def price(methods: Sequence[Any]) -> float:
 )
 def test_times_as_people_write_them(text: Any, expected: float) -> None:
     assert seconds_of(text) == expected
+
+
+def test_where_nothing_can_be_lowered_the_least_time_is_rounded_up() -> None:
+    with pytest.raises(ParameterError) as refused:
+        within(1.0, (Gradient(),), lambda _: 123.4)
+    assert refused.value.wanted == "at least 130 s: no samples or steps can be lowered"
+    assert refused.value.do == "a larger budget"
 
 
 @pytest.mark.parametrize("text", ["", "0", "-3", "soon", "2 weeks", True])
@@ -87,7 +95,12 @@ def test_too_few_for_a_method_is_the_budget_s_fault() -> None:
             raise ParameterError(f"{methods[0].samples} samples for 300 pairs", "at least 300")
         return price(methods)
 
-    with pytest.raises(ParameterError, match=r"a budget of 3 s, in which there is time for \d+ samples for 300 pairs"):
+    with pytest.raises(
+        ParameterError, match=r"of 3 s, in which there is time for \d+ samples for 300 pairs"
+    ) as refused:
         within(3.0, (LIME(samples=2000),), choosy)
+    assert re.fullmatch(r"at least 4(\.[0-4])? s, for the fewest samples and steps", refused.value.wanted)
+    (chosen,), _ = within(4.4, (LIME(samples=2000),), choosy)
+    assert 300 <= chosen.samples <= 340  # pyright: ignore[reportAttributeAccessIssue]
     with pytest.raises(ParameterError, match=r"^100 samples for 300 pairs"):  # as asked, not as lowered
         within(3.0, (LIME(samples=100),), choosy)

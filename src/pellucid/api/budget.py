@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from math import ceil, floor, log10
 from typing import Any
 
 from pellucid import registry
@@ -14,7 +15,9 @@ from pellucid.core.method import Method
 LEAST = {"samples": 16, "steps": 4, "calls": 16}
 """Fewer say nothing."""
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
-TRIES = 6
+TRIES, HALVINGS = 6, 6
+KEPT = "to stay within"
+"""How a record's note about a budget begins."""
 
 
 def seconds_of(text: str | float) -> float:
@@ -51,39 +54,69 @@ def within(
     budget  seconds
     cost    the time that methods take, in seconds
     Methods that take more until a tolerance is met are limited in how many they may take. Raises ParameterError where
-    the fewest samples and steps take longer than the budget, or where what fits into it is too few for a method.
+    the fewest samples and steps that the methods take need longer than the budget.
     """
     share, chosen, needed = 1.0, tuple(methods), cost(methods)
     tried: list[tuple[float, float]] = [(share, needed)]
-    while needed > budget and len(tried) < TRIES:
+    why: ParameterError | None = None
+    while needed > budget and why is None and len(tried) < TRIES:
         share = _next(budget, tried)
-        chosen, needed = _lowered(methods, share, budget, cost)
-        tried.append((share, needed))
+        try:
+            chosen, needed = _lowered(methods, share, cost)
+            tried.append((share, needed))
+        except ParameterError as error:
+            why = error
     if needed > budget:
-        fewest, needed = _lowered(methods, 0.0, budget, cost)
+        chosen, needed, why = _fewest(methods, tried[-1], cost)
         if needed > budget:
-            raise ParameterError(
-                f"a budget of {budget:.3g} s",
-                f"at least {needed:.2g} s, for the fewest samples and steps",
-                "fewer methods",
-            )
-        chosen = fewest
+            raise _too_short(budget, methods, chosen, needed, why) from why
     return chosen, tuple(_said(before, after, budget) for before, after in zip(methods, chosen, strict=True))
 
 
-def _lowered(
-    methods: Sequence[Method], share: float, budget: float, cost: Callable[[Sequence[Method]], float]
-) -> tuple[tuple[Method, ...], float]:
-    """The methods with this share of their samples and steps, and the time that they take."""
+Priced = tuple[tuple[Method, ...], float]
+"""Methods, and the time that they take."""
+
+
+def _lowered(methods: Sequence[Method], share: float, cost: Callable[[Sequence[Method]], float]) -> Priced:
+    """The methods with this share of their samples and steps. Raises ParameterError where that is too few for one."""
     chosen = tuple(_scaled(one, share) for one in methods)
+    return chosen, cost(chosen)
+
+
+def _fewest(
+    methods: Sequence[Method], known: tuple[float, float], cost: Callable[[Sequence[Method]], float]
+) -> tuple[tuple[Method, ...], float, ParameterError | None]:
+    """The methods with as few samples and steps as they take, the time, and why they do not take fewer.
+
+    known  a share that they take, and its time
+    """
+    (high, needed), low = known, 0.0
+    chosen, why = tuple(_scaled(one, high) for one in methods), None
     try:
-        return chosen, cost(chosen)
+        return *_lowered(methods, low, cost), None
     except ParameterError as error:
-        raise ParameterError(
-            f"a budget of {budget:.3g} s, in which there is time for {error.got}",
-            error.wanted,
-            "a larger budget, or fewer methods",
-        ) from error
+        why = error
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        try:
+            (chosen, needed), high = _lowered(methods, middle, cost), middle
+        except ParameterError as error:
+            low, why = middle, error
+    return chosen, needed, why
+
+
+def _too_short(
+    budget: float, methods: Sequence[Method], fewest: Sequence[Method], needed: float, why: ParameterError | None
+) -> ParameterError:
+    """The error that names the least time, rounded up, so that it will do."""
+    unit = 10.0 ** (floor(log10(needed)) - 1)
+    least = f"at least {float(f'{ceil(needed / unit) * unit:.2g}'):g} s"
+    cut = any(_said(before, after, budget) for before, after in zip(methods, fewest, strict=True))
+    return ParameterError(
+        f"a budget of {budget:.3g} s" + (f", in which there is time for {why.got}" if why else ""),
+        f"{least}, for the fewest samples and steps" if cut else f"{least}: no samples or steps can be lowered",
+        "a larger budget" + (", or fewer methods" if len(methods) > 1 else ""),
+    )
 
 
 def _next(budget: float, tried: Sequence[tuple[float, float]]) -> float:
@@ -116,4 +149,4 @@ def _said(before: Method, after: Method, budget: float) -> str:
     names = [f.name for f in fields(before)]  # pyright: ignore[reportArgumentType]
     moved = [(n, getattr(before, n), getattr(after, n)) for n in names if getattr(before, n) is not getattr(after, n)]
     listed = ", ".join(f"{name} {b} → {a}" for name, b, a in moved if a != b)
-    return f"to stay within {budget:.3g} s: {listed}" if listed else ""
+    return f"{KEPT} {budget:.3g} s: {listed}" if listed else ""

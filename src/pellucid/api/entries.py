@@ -248,6 +248,7 @@ def counter(
     tasks: Sequence[Task],
     references: Callable[[Tensor], References],
     meter: Meter,
-) -> Callable[[int], None]:
+) -> Callable[[int, int], None]:
     """Progress in rows, of those that a rehearsal counts."""
-    return meter.watch(run(Rehearsal(session, wave.x, False), wave.x, tasks, references).passes.forward, len(wave.x))
+    passes = run(Rehearsal(session, wave.x, False), wave.x, tasks, references).passes
+    return meter.watch(passes.work - passes.backward, len(wave.x))

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 Progress = Callable[[int, int], None]
-"""Called with (rows done, rows expected)."""
+"""Called with (rows done, rows expected): first with none done. Where a method goes on as it needs, more are expected
+when it does so, and until then it may look as if all were done.
+"""
 
 
 @dataclass(slots=True, eq=False)
@@ -19,14 +21,18 @@ class Meter:
     seen: int = 0
     rows: int = 0
 
-    def watch(self, total: int, images: int) -> Callable[[int], None]:
-        """For one wave, which will take `total` rows."""
+    def watch(self, total: int, images: int) -> Callable[[int, int], None]:
+        """For one wave, which will take `total` rows, or more where a round turns out to ask for more."""
         self.seen += images
-        later = 0 if self.images is None else max(0, self.images - self.seen)
+        later = round(total / images * (0 if self.images is None else max(0, self.images - self.seen)))
         expected = self.rows + total
+        if not self.rows:
+            self.progress(0, expected + later)
 
-        def counted(rows: int) -> None:
+        def counted(rows: int, coming: int) -> None:
+            nonlocal expected
             self.rows += rows
-            self.progress(self.rows, max(expected, self.rows) + round(total / images * later))
+            expected = max(expected, self.rows + coming)
+            self.progress(self.rows, expected + later)
 
         return counted

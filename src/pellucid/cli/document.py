@@ -80,6 +80,7 @@ def _row(row: Explanation) -> dict[str, Any]:
         _name(row): row.inputs.name[0],
         **({"tokens": _tokens(row)} if TOKEN in row.dims else {}),
         **({"columns": _columns(row)} if is_row(row) else {}),
+        **({"taken": taken} if (taken := _taken(row)) else {}),
         "target": {"index": t.index[0], "name": t.name[0], "score": t.score[0]},
         "checks": [_check(c) for c in row.checks],
         "summary": describe(row),
@@ -98,6 +99,11 @@ def _columns(row: Explanation) -> list[dict[str, Any]]:
         {"column": p.name, "cell": p.value, "says": p.says, "value": p.weight, "std_error": p.std_error}
         for p in players_of(row)
     ]
+
+
+def _taken(row: Explanation) -> dict[str, list[int]]:
+    """How many samples or steps methods took that go on until they are enough."""
+    return {name: row.extras[name].flatten().tolist() for name in ("samples", "steps") if name in row.extras}
 
 
 def _check(c: Check) -> dict[str, Any]:

@@ -65,6 +65,8 @@ def finish(
     talk.say(tables.result(got))
     talk.say()
     talk.say(tables.work(got))
+    if chosen := tables.choices(got, job.options.get("budget")):
+        talk.say(chosen)
     if talk.verbose:
         talk.say(tables.details(got))
     written = [] if to is None else write(got, to, columns)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from pellucid.api.budget import KEPT
 from pellucid.cli import text
 from pellucid.core.explanation import Check, Explanation, Prediction
 from pellucid.views.grid import variants
@@ -109,10 +110,34 @@ def work(explanations: Sequence[Explanation]) -> str:
     )
 
 
+def choices(explanations: Sequence[Explanation], budget: str | None) -> str:
+    """What became of samples and steps for the sake of a budget or a tolerance, each once; empty where neither is.
+
+    budget  the time allowed, as it was written
+    """
+    titled = list(zip(explanations, variants(explanations, lambda e: e.title), strict=True))
+    kept = [(title, line) for e, title in titled for line in e.record.decisions if line.startswith(KEPT)]
+    if budget is not None and not kept:
+        kept = [("nothing had to be lowered", f"{KEPT} {budget}")]
+    kept += [(title, line) for e, title in titled if (line := _taken(e))]
+    return "\n".join(text.wrap(text.clean(f"{title}, {line}"), "    ", "  ") for title, line in dict.fromkeys(kept))
+
+
+def _taken(e: Explanation) -> str:
+    """How many samples or steps a method that adapts took."""
+    asked = [f"a tolerance of {value:g}" for value in (e.record.params.get("tolerance"),) if value is not None]
+    asked += [f"the {value} that count most" for value in (e.record.params.get("until_top"),) if value is not None]
+    found = next((name for name in ("samples", "steps") if name in e.extras), None)
+    if not asked or found is None:
+        return ""
+    low, high = (int(one) for one in e.extras[found].aminmax())
+    return f"for {' or '.join(asked)}: {low if low == high else f'{low} to {high}'} {found}"
+
+
 def details(explanations: Sequence[Explanation]) -> str:
     """What was decided on the way, each once."""
     said = [f"{e.record.model.name}: {e.record.model.evaluator}" for e in explanations]
-    said += [line for e in explanations for line in e.record.decisions]
+    said += [line for e in explanations for line in e.record.decisions if not line.startswith(KEPT)]
     said += [f"{n}: {note}" for e in explanations for n, notes in zip(e.inputs.name, e.inputs.notes) for note in notes]  # noqa: B905
     return "\n".join(text.wrap(text.clean(line), "    ", "  - ") for line in dict.fromkeys(said))
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
-import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +12,7 @@ from typing import Any
 
 import click
 
-LOG_EVERY = 5.0
-"""Seconds between progress lines off a terminal."""
+from pellucid.cli.pace import meter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,62 +89,8 @@ def progress(talk: Talk) -> Generator[Callable[[int, int], None] | None]:
     if talk.quiet or not talk.progress:
         yield None
         return
-    shown = _Bar() if sys.stderr.isatty() else _Lines()
+    shown = meter()
     try:
         yield shown
     finally:
         shown.close()
-
-
-class _Bar:
-    """tqdm's bar, begun anew when a further model begins."""
-
-    def __init__(self) -> None:
-        self.bar: Any = None
-
-    def __call__(self, done: int, total: int) -> None:
-        if self.bar is None or done < self.bar.n:
-            self.close()
-            self.bar = _tqdm(total)
-        self.bar.total = total
-        self.bar.update(done - self.bar.n)
-
-    def close(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
-            self.bar = None
-
-
-def _tqdm(total: int) -> Any:
-    from tqdm import tqdm
-
-    return tqdm(
-        total=total,
-        file=sys.stderr,
-        leave=False,
-        ncols=78,
-        bar_format="  {percentage:3.0f} % |{bar}| {n_fmt} of {total_fmt} rows, {remaining} left",
-    )
-
-
-class _Lines:
-    """Plain lines, for logs."""
-
-    def __init__(self) -> None:
-        self.done, self.said = 0, time.monotonic()
-        self.first: tuple[int, float] | None = None
-
-    def __call__(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        if self.first is None or done < self.done:
-            self.first = done, now  # what came before is the model's preparation, and no measure of a row
-        self.done = done
-        rows = done - self.first[0]
-        if not rows or now - self.said < LOG_EVERY or done >= total:
-            return
-        self.said = now
-        left = (now - self.first[1]) / rows * (total - done)
-        click.echo(f"{done} of {total} rows, about {left:.0f} s left", err=True)
-
-    def close(self) -> None:
-        """Nothing to tidy."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pellucid.core.explanation import Passes
@@ -37,8 +38,8 @@ class Plan:
     """Those that the explanations are measured with, which is part of the work."""
 
     def __str__(self) -> str:
-        def span(low: float, high: float, show: str = "{:.0f}") -> str:
-            return show.format(low) if low == high else f"{show.format(low)} to {show.format(high)}"
+        def span(low: float, high: float, show: Callable[[float], str] = "{:.0f}".format) -> str:
+            return show(low) if low == high else f"{show(low)} to {show(high)}"
 
         a, b, u = self.least, self.most, self.unshared
         lines = [
@@ -49,10 +50,15 @@ class Plan:
             f"  backward rows    {span(a.backward, b.backward)}   (unshared {u.backward})",
             f"  model calls      {span(a.calls, b.calls)}",
             f"  peak memory      about {self.peak_bytes / 2**20:.0f} MiB of activations",
-            f"  time             about {span(*self.seconds, '{:.2g}')} s",
+            f"  time             about {span(*self.seconds, _two)} s",
             f"  evaluated        {self.evaluator}",
             "  shared passes",
         ]
         lines += [f"    {line}" for line in self.groups]
         lines += [f"  decided: {line}" for line in self.decisions]
         return "\n".join(lines)
+
+
+def _two(seconds: float) -> str:
+    """Two digits that count, and no powers of ten: 0.013, 1.3, 130."""
+    return f"{float(f'{seconds:.2g}'):g}"

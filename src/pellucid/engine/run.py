@@ -47,8 +47,8 @@ from pellucid.engine.nested import (
 from pellucid.engine.pool import pooled
 from pellucid.ops.reference import References as Given
 
-Progress = Callable[[int], None]
-"""Called with the number of rows just evaluated."""
+Progress = Callable[[int, int], None]
+"""Called with how many rows were just evaluated, and how many more are known to follow: those of the same round."""
 
 REFUSALS = (UnsupportedModel, InputError)
 """Of a question, not of the call: raised where the question was awaited, so that a metric can go without an answer."""
@@ -129,6 +129,7 @@ class _Run:
         self.shared: list[tuple[Share, int]] = []
         self.inside: list[str] = []
         self.limit: dict[Lane, int] = {}
+        self.coming = 0
         self.unsettled: dict[tuple[Target, Output], list[Pick]] = {}
         self.index = torch.arange(x.shape[0], device=x.device)
         self.others: dict[tuple[Callable[[Pick], Pick], int], tuple[Pick, ...]] = {}
@@ -235,7 +236,9 @@ class _Run:
         ride(groups)
         self.passes["rounds"] += 1
         refused: dict[int, PellucidError] = {}
-        for share in shares(groups):
+        together = shares(groups)
+        self.coming = sum(share.rows for share in together)
+        for share in together:
             refused |= self._share_or_why(share)
         why = {i: error for i, mine in takers.items() for t in mine if (error := refused.get(id(t))) is not None}
         replies: dict[int, list[Any]] = {
@@ -319,14 +322,16 @@ class _Run:
                 raise
             return None, str(error).partition("\n")[0][:120]  # leaving the block frees the failed graph
         whole = count if answer.whole is None else answer.whole
-        self.passes["forward"] += whole
-        self.passes["tails"] += 0 if answer.whole is None or share.lane.where.edit is None else count
-        self.passes["backward"] += count * share.graded if share.lane.backward else 0
+        tails = 0 if answer.whole is None or share.lane.where.edit is None else count
         recalled = count - whole if self.known is not None and share.lane == SCORES else 0
+        self.passes["forward"] += whole
+        self.passes["tails"] += tails
+        self.passes["backward"] += count * share.graded if share.lane.backward else 0
         self.passes["known"] += recalled
         self.passes["calls"] += recalled < count
+        self.coming -= count
         if self.progress is not None:
-            self.progress(count)
+            self.progress(whole + tails + recalled, self.coming)
         return answer, ""
 
     def _expect(self, lane: Lane, rows: Rows, many: int) -> None:

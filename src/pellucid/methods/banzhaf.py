@@ -61,6 +61,7 @@ class Banzhaf:
         return game.attribution(
             worths,
             [fidelity([fit.r2 for fit in fits]), held_out([_unseen(one) for one in played]), *reached(worths, until)],
+            played=played,
         )
 
     def _draw(self, players: int, samples: int, seed: int) -> Design:

@@ -68,7 +68,7 @@ class KernelSHAP:
         worths = [self._worth(one) for one in played]
         differences = [one.scores[:, 1] - one.scores[:, 0] for one in played]
         adds = additivity(list(map(shapley_held_out, played))) if self.estimator == "least_squares" else None
-        return game.attribution(worths, [efficiency(worths, differences), adds, *reached(worths, until)])
+        return game.attribution(worths, [efficiency(worths, differences), adds, *reached(worths, until)], played=played)
 
     def _check(self, until: Until) -> None:
         if until.rounds and self.design not in ("auto", "kernel"):

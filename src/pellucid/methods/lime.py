@@ -94,7 +94,7 @@ class LIME:
             held_out([self._unseen(one) for one in played]),
             *reached(worths, until),
         ]
-        return game.attribution(worths, checks, {"intercept": inner, "prediction": local})
+        return game.attribution(worths, checks, {"intercept": inner, "prediction": local}, played)
 
     def _draw(self, players: int, samples: int, seed: int) -> Design:
         auto = "hadamard" if self.p_remove == 0.5 else "coin"

@@ -52,7 +52,7 @@ class PermutationSHAP:
         played = await game.enough(q, self._draw, lambda drawn: drawn, self._mean, until)
         worths = [self._mean(one) for one in played]
         differences = [one.scores[:, -1] - one.scores[:, 0] for one in played]
-        return game.attribution(worths, [efficiency(worths, differences), *reached(worths, until)])
+        return game.attribution(worths, [efficiency(worths, differences), *reached(worths, until)], played=played)
 
     @property
     def _together(self) -> int:

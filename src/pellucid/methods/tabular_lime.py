@@ -18,7 +18,7 @@ from pellucid.core.method import at_least, method, one_of, param
 from pellucid.core.points import generator
 from pellucid.ops.columns import DRAWS, Columns, Drawn
 from pellucid.ops.designs import Design, uniform
-from pellucid.ops.enough import Until, Worth, reached
+from pellucid.ops.enough import Until, Worth, reached, taken
 from pellucid.ops.games import fidelity, held_out
 from pellucid.ops.ridge import Fit
 from pellucid.ops.select import WAYS
@@ -117,7 +117,7 @@ class TabularLIME:
             design, scores = design.joined(again), torch.cat([scores, _cpu(drawn)], 1)
             around = around.joined(points)
             fits = self._fits(around, design.group, scores)
-        return self._told(q, around, fits)
+        return self._told(q, around, fits, taken([len(design.shown) * bool(until.rounds)] * len(fits), len(scores)))
 
     def _columns(self, q: Query) -> Columns:
         """How the columns of the training table vary. Raises InputError where there is none."""
@@ -189,7 +189,9 @@ class TabularLIME:
         width = 0.75 * sqrt(z.shape[1]) if self.width is None else self.width
         return torch.exp(-far.square() / width**2).sqrt()
 
-    def _told(self, q: Query, around: _Around, fits: list[tuple[Fit, Tensor, Tensor]]) -> Attribution:
+    def _told(
+        self, q: Query, around: _Around, fits: list[tuple[Fit, Tensor, Tensor]], drawn: dict[str, Tensor]
+    ) -> Attribution:
         each = [fit for fit, *_ in fits]
         checks = [
             fidelity([fit.r2 for fit in each]),
@@ -201,6 +203,7 @@ class TabularLIME:
             "intercept": torch.stack([fit.intercept for fit in each], 1).to(q.x),
             "prediction": torch.stack([there for _, there, _ in fits], 1).to(q.x),
             **({"bins": bins.expand(len(each[0].coef), *bins.shape)} if self.bins else {}),
+            **drawn,
         }
         return attribution(
             torch.stack([fit.coef for fit in each], 1).to(q.x),

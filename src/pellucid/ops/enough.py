@@ -142,6 +142,11 @@ def _errors(one: Worth) -> Tensor:
     return torch.zeros_like(one.values) if one.std_error is None else one.std_error
 
 
+def taken(samples: Sequence[int], targets: int) -> dict[str, Tensor]:
+    """extras["samples"] of methods that adapt: how many every row took, [target, batch]."""
+    return {"samples": torch.tensor([list(samples)] * targets)} if any(samples) else {}
+
+
 def reached(worths: Sequence[Worth], until: Until) -> list[RowCheck]:
     """Whether what was asked for was reached. Of two rules the first that is met ends it: the other is no verdict."""
     small = None if until.tolerance is None else precision(worths, until.tolerance)

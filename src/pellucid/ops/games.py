@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,15 +15,19 @@ from pellucid.ops.boards import Board, board
 from pellucid.ops.checks import relative_gap
 from pellucid.ops.designs import Design, distinct
 from pellucid.ops.dropped import players_of, scores_without
-from pellucid.ops.enough import Until, Worth
+from pellucid.ops.enough import Until, Worth, taken
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Played:
-    """One picture's game: its design, and the scores of all targets, float64 [target, samples] on the CPU."""
+    """One picture's game: its design, and the scores of all targets, float64 [target, samples] on the CPU.
+
+    samples  how many were taken, by methods that go on until they are enough
+    """
 
     design: Design
     scores: Tensor
+    samples: int = 0
 
 
 Draw = Callable[[int, int, int], Design]
@@ -104,7 +108,7 @@ class Game:
                 for a, b in zip(played, again, strict=True)
             ]
             total += more
-        return played
+        return [replace(one, samples=total) for one in played]
 
     async def scores(self, q: Query, shown: Sequence[Tensor]) -> list[Tensor]:
         """The scores of every picture's own coalitions, float64 [target, coalitions] each on the CPU.
@@ -126,11 +130,13 @@ class Game:
         worths: Sequence[Worth],
         checks: Sequence[RowCheck | None] = (),
         extras: Mapping[str, Tensor] | None = None,
+        played: Sequence[Played] = (),
     ) -> Attribution:
         """Every place shows what its region is worth.
 
         extras["players"] holds the worths, [target, batch, players], zero where a picture has no such player, and
-        extras["regions"] the number of every place's region.
+        extras["regions"] the number of every place's region. Where samples were `played` until they were enough,
+        extras["samples"] says how many.
         """
         values = self.padded([one.values for one in worths])
         errors = [one.std_error for one in worths]
@@ -138,6 +144,7 @@ class Game:
         std_error = self.padded(known) if len(known) == len(errors) else None
         told = {"players": values, **({} if std_error is None else {"players_std_error": std_error})}
         regions = self.labels[None].expand(len(values), *self.labels.shape)
+        told |= taken([one.samples for one in played], len(values))
         return attribution(
             self._painted(values),
             dims=self.board.dims,

@@ -80,10 +80,15 @@ def ridge(
 
 
 def centred(x: Tensor, y: Tensor, w: Tensor, intercept: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """x and y without their weighted means, and the means; without an intercept as they are, and zeros."""
-    x0 = w @ x / w.sum() if intercept else torch.zeros_like(x[0])
-    y0 = y @ w / w.sum() if intercept else torch.zeros_like(y[:, 0])
-    return x - x0, y - y0[:, None], x0, y0
+    """x and y without their weighted means, and the means; without an intercept as they are, and zeros.
+
+    Where y does not vary beyond rounding nothing is left of it, so that nothing is fitted to rounding.
+    """
+    if not intercept:
+        return x, y, torch.zeros_like(x[0]), torch.zeros_like(y[:, 0])
+    x0, y0 = w @ x / w.sum(), y @ w / w.sum()
+    left = y - y0[:, None]
+    return x - x0, left.masked_fill(_same(y, left.square() @ w, w)[:, None], 0.0), x0, y0
 
 
 def inverted(x: Tensor, w: Tensor, strength: float) -> Tensor:
@@ -96,8 +101,13 @@ def explained(y: Tensor, left: Tensor, w: Tensor) -> Tensor:
     """1 − Σ w e² / Σ w (y − ȳ)², [target]; 1 where nothing varies beyond rounding."""
     mean = y @ w / w.sum()
     varies = (y - mean[:, None]).square() @ w
-    nothing = (1e-12 * y.abs().amax(1)) ** 2 * w.sum()
-    return torch.where(varies <= nothing, 1.0, 1 - left.square() @ w / varies.clamp_min(torch.finfo(w.dtype).tiny))
+    part = left.square() @ w / varies.clamp_min(torch.finfo(w.dtype).tiny)
+    return torch.where(_same(y, varies, w), 1.0, 1 - part)
+
+
+def _same(y: Tensor, varies: Tensor, w: Tensor) -> Tensor:
+    """Whether Σ w (y − ȳ)² is that of rounding, [target]."""
+    return varies <= (1e-12 * y.abs().amax(1)) ** 2 * w.sum()
 
 
 def _jackknife(x: Tensor, left: Tensor, w: Tensor, inverse: Tensor, sets: Tensor, vary: _Strata) -> Tensor | None:

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from tests.unit.cli.conftest import TINY
 
-from pellucid.cli import talk
 from pellucid.cli.app import COMMANDS
 
 ROOT = Path(__file__).parents[3]
@@ -119,38 +118,6 @@ def test_no_color_is_honoured_on_a_terminal(run, cat, env, coloured):
 def test_colour_can_be_forced_into_a_pipe(run, cat):
     done = run("explain", TINY, cat, "-m", "grad_cam", env={"FORCE_COLOR": "1", "NO_COLOR": ""})
     assert "\x1b[" in done.stdout
-
-
-def test_off_a_terminal_progress_is_lines_with_the_time_left(run, cat, monkeypatch):
-    monkeypatch.setattr(talk, "LOG_EVERY", 0.0)
-    words = ("explain", TINY, cat, "-m", "ig,sg", "--rows", "4")
-    told = [line for line in run(*words).stderr.splitlines() if "rows, about" in line]
-    assert told and all(line.endswith("s left") for line in told)
-    for silent in ("--no-progress", "-q"):
-        assert "rows, about" not in run(*words, silent).stderr
-
-
-def test_the_time_left_is_that_of_rows_not_of_what_came_before(monkeypatch, capsys):
-    clock = iter([0.0, 100.0, 101.0, 111.0, 112.0])
-    monkeypatch.setattr(talk.time, "monotonic", lambda: next(clock))
-    monkeypatch.setattr(talk, "LOG_EVERY", 5.0)
-    with talk.progress(talk.Talk()) as shown:
-        for done in (1, 2, 12, 13):
-            shown(done, 52)
-    assert capsys.readouterr().err.splitlines() == ["2 of 52 rows, about 50 s left", "12 of 52 rows, about 40 s left"]
-
-
-def test_on_a_terminal_progress_is_a_bar(monkeypatch):
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    with talk.progress(talk.Talk()) as shown:
-        shown(2, 10)
-        assert shown.bar.n == 2 and shown.bar.total == 10
-        first = shown.bar
-        shown(9, 12)
-        assert shown.bar is first and (shown.bar.n, shown.bar.total) == (9, 12)
-        shown(1, 5)  # the next batch
-        assert shown.bar is not first and (shown.bar.n, shown.bar.total) == (1, 5)
-    assert shown.bar is None
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from torch import nn
 
 import pellucid
 from pellucid.preprocess import Preprocess
+from pellucid.testing import tiny as zoo
 
 CLASSES = ("tabby", "Egyptian cat", "beagle", "otter")
 PREPROCESS = Preprocess(resize=16, crop=16, mean=(0.5,), std=(0.5,))
@@ -92,3 +93,28 @@ def counted():
         return [[-one, one] for one in sums]
 
     return pellucid.wrap(moods, pellucid.Words(), ["against", "for"], name="moods")
+
+
+def vit():
+    """A transformer of pictures."""
+    preprocess = Preprocess(resize=8, crop=8, mean=(0.5,), std=(0.5,))
+    return pellucid.wrap(zoo.make("vit", torch.float32).module, preprocess, name="vit")
+
+
+def pooled():
+    """A network that ends in a mean over places and a linear layer."""
+    net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4))
+    return pellucid.wrap(zoo.filled(net, 1).float().eval(), PREPROCESS, CLASSES, name="pooled")
+
+
+def club():
+    """A function of a frame."""
+    import pandas as pd
+
+    frame = pd.DataFrame({"age": [n % 37 for n in range(60)], "weight": range(60), "city": ["Bern", "Rome"] * 30})
+
+    def score(rows):
+        inside = ((rows["age"] > 18) * 0.5 + (rows["city"] == "Rome") * 0.3).to_numpy()
+        return [[1 - one, one] for one in inside]
+
+    return pellucid.wrap(score, frame, ["no", "yes"], name="club")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 import pytest
@@ -255,11 +256,12 @@ def test_calls_hold_no_more_rows_than_allowed(rows: int, monkeypatch: pytest.Mon
 
 
 def test_progress_counts_the_rows() -> None:
-    seen: list[int] = []
+    seen: list[tuple[int, int]] = []
     passes = answered(
-        asking(lambda q: q.grad(Around(q.x, q.std(0.1), 5, 0), Mean())), rows=4, progress=seen.append
+        asking(lambda q: q.grad(Around(q.x, q.std(0.1), 5, 0), Mean())), rows=4, progress=lambda *now: seen.append(now)
     ).passes
-    assert sum(seen) == passes.forward == 18
+    assert sum(rows for rows, _ in seen) == passes.forward == 18
+    assert [coming for _, coming in seen] == [18 - done for done in accumulate(rows for rows, _ in seen)]
 
 
 # -- when memory ends --------------------------------------------------------------------------------------------

@@ -165,6 +165,7 @@ def test_samples_are_added_until_the_error_is_as_small_as_asked_for() -> None:
     assert float((tight.std_error / tight.values.abs().max()).max()) <= 0.03  # pyright: ignore
     assert tight.check("precision").passed == (True,)  # pyright: ignore
     assert tight.record.passes.forward > 4 * loose.record.passes.forward
+    assert tight.extras["samples"].tolist() == [tight.record.passes.forward - 1]  # pyright: ignore
 
 
 def test_what_is_drawn_depends_on_the_seed_alone() -> None:

@@ -55,6 +55,28 @@ def test_exact_values_need_no_second_round() -> None:
     assert got.record.passes.rounds == 1
 
 
+@pytest.mark.parametrize("method", [LIME, KernelSHAP, Banzhaf])
+def test_where_nothing_counts_the_first_round_is_enough(method: Any) -> None:
+    """A model that always says the same: what is left of its scores is rounding, of which no error is small."""
+    always = pellucid.wrap(lambda rows: torch.full((len(rows), 2), 0.1, dtype=torch.float64) / 3)
+    (got,) = pellucid.explain(always, X, method(samples=64, tolerance=0.1), target=0, output="logit")
+    assert float(got.values.abs().max()) == 0.0
+    assert got.check("precision").passed == (True, True)
+    assert got.extras["samples"].tolist() == [64, 64]
+
+
+def test_a_plan_begins_with_the_first_round() -> None:
+    planned = pellucid.plan(pellucid.wrap(crossed), X, LIME(samples=64, tolerance=0.1), output="logit")
+    assert planned.least.forward <= 2 * (64 + 2) < planned.most.forward / 10
+
+
+def test_how_many_were_taken_is_told_of_every_row() -> None:
+    fine = explained(LIME(samples=64, tolerance=0.05))
+    (taken,) = set(fine.extras["samples"].tolist())
+    assert taken > 64 and fine.record.passes.forward == pytest.approx(2 * taken, rel=0.02)
+    assert "samples" not in explained(LIME(samples=64)).extras
+
+
 def test_what_cannot_be_reached_says_so() -> None:
     got = explained(LIME(samples=16, tolerance=1e-6, max_samples=512))
     assert got.check("precision").passed == (False, False)

@@ -94,7 +94,8 @@ def test_a_constant_is_fitted_and_its_r2_is_one() -> None:
     x, _, w = data()
     fit = ridge(x, torch.full((1, 40), 3.3, dtype=torch.float64), w, 1.0, torch.arange(40))
     assert fit.r2.tolist() == [1.0]
-    assert float(fit.coef.abs().max()) < 1e-12
+    assert float(fit.coef.abs().max()) == float(fit.std_error.abs().max()) == 0.0  # nothing is fitted to rounding
+    assert float(fit.intercept) == pytest.approx(3.3)
     zero = ridge(x, torch.zeros(1, 40), w, 1.0)
     assert zero.r2.tolist() == [1.0]
 
