@@ -194,7 +194,7 @@ class TorchSession:
         return 4 * facts.bytes_largest + sum(4 * _size(self.site_shape(s)) for s in lane.sites)
 
     def measure(self) -> None:
-        """Time one row forward and backward, for plans; kept with the prepared form. The first time may be a slow one."""
+        """Time one row forward and backward, for plans; kept with the prepared form. Twice: the first may be slow."""
         if self.ready.seconds is None:
             first, again = self._timed(), self._timed()
             self.ready.seconds = {name: min(first[name], again[name]) for name in first}
