@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
@@ -73,6 +74,8 @@ class Variant:
     name: Hashable
     change: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = field(compare=False)
     shift: float = 0.0
+    modules: frozenset[str] | None = field(default=None, compare=False)
+    """Where known beforehand: the modules to which all weights that differ belong, by name."""
 
 
 def _doubled(weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -415,10 +418,12 @@ class Answer:
     slopes: dict[Site, Tensor] = field(default_factory=dict)
     """[graded, n, ...]"""
     whole: int | None = None
-    """Rows that ran through the whole model, when not all did and no others: only what lies behind an edited site ran
-    for the others; reference rows count too."""
+    """Rows that ran through the whole model, when not all did and no others: only the end of it ran for the others;
+    reference rows count too."""
     beside: Tensor | None = None
     """Scores of the reference rows, [t, n]."""
+    tails: int = 0
+    """Rows of which only what lies behind a site or a changed weight was run."""
 
 
 SCORES = Lane(PLAIN, False)
@@ -510,7 +515,14 @@ class Session(Protocol):
         ...
 
     def whole(self, rows: Rows, lane: Lane) -> int:
-        """How many rows would run through the whole model: those not only behind an edited site, and references."""
+        """How many rows would run through the whole model: those not only through the end of it, and references."""
+        ...
+
+    def replaying(self, lanes: Sequence[Lane]) -> AbstractContextManager[bool]:
+        """Told of lanes that differ in their variant alone: whether what those have in common can be run once.
+
+        If so, equal rows are then run lane by lane, in the order told, before others come. On exit nothing is kept.
+        """
         ...
 
     @property

@@ -128,7 +128,8 @@ class Passes:
     retried: int = 0
     """Rows computed again after running out of memory."""
     tails: int = 0
-    """Rows that ran only what lies behind an edited site; they are not among those of `forward`."""
+    """Rows that ran only what lies behind an edited site, or behind the first weight in which variants of the model
+    differ; they are not among those of `forward`."""
     known: int = 0
     """Rows that a session had the answer to, from other calls or from others in this one: the model did not run."""
 

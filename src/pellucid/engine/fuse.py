@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from operator import eq
 from typing import Any
 
 from torch import Tensor
@@ -161,6 +162,27 @@ def shares(groups: Iterable[Group]) -> list[Share]:
         key = (lane, tuple(map(id, picks)), graded, like.shape[1:], like.dtype)
         found.setdefault(key, Share(lane, picks, graded, [])).groups.append(group)
     return list(found.values())
+
+
+def families(every: Sequence[Share]) -> list[list[Share]]:
+    """Shares in the order given, those together that differ in the variant of the model alone."""
+    found: list[list[Share]] = []
+    for share in every:
+        near = next((family for family in found if _apart_in_variant(family[0], share)), None)
+        if near is None:
+            found.append([share])
+        else:
+            near.append(share)
+    return found
+
+
+def _apart_in_variant(one: Share, other: Share) -> bool:
+    if one.lane.where.variant is None or other.lane.where.variant is None or one.graded != other.graded:
+        return False
+    alike = replace(one.lane, where=replace(one.lane.where, variant=other.lane.where.variant)) == other.lane
+    same = len(one.picks) == len(other.picks) and all(a is b for a, b in zip(one.picks, other.picks, strict=True))
+    points = [g.points for g in one.groups], [g.points for g in other.groups]
+    return alike and same and len(points[0]) == len(points[1]) and all(map(eq, *points))
 
 
 def chunks(groups: Sequence[Group], rows: int) -> Iterator[list[Block]]:

@@ -8,10 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
-from pellucid.core.ask import Ask, Attribution, Pixels, Session, Variant, Where
+from pellucid.core.ask import DOUBLE, Ask, Attribution, Pixels, Session, Variant, Where
 from pellucid.core.errors import PellucidError, UnsupportedModel
 from pellucid.core.fold import Tally
-from pellucid.core.points import Points
 from pellucid.core.site import Attention, Site, Stream
 from pellucid.core.target import Pick
 
@@ -24,19 +23,36 @@ class Explained:
     like: Attribution
 
 
-class Nested:
-    """Collects the answers to one question for another method's explanation."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Inner:
+    """A question for another method's explanation, the numbers it is about, and the variant that the asker is of."""
 
-    def __init__(self, ask: Ask[Any], picks: tuple[Pick, ...], points: Points) -> None:
+    ask: Ask[Any]
+    picks: tuple[Pick, ...]
+    under: Variant | None
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """Those that have a part in it."""
+        return tuple(v for v in (self.under, self.ask.where.variant) if v is not None)
+
+
+class Nested:
+    """Collects the answers to one question for another method's explanation, of a variant or the model itself."""
+
+    def __init__(self, inner: Inner) -> None:
+        ask, points = inner.ask, inner.ask.points
         if ask.method is None:
             raise RuntimeError("a question for an explanation without a method")
-        self.ask, self.picks, self.method = ask, picks, ask.method
+        self.ask, self.picks, self.method = ask, inner.picks, ask.method
+        self.variant = varied(Where(only_variant(ask)), inner.under).variant
         self.tally: Tally = ask.fold.tally(points.count, len(points.like))
         self.like: Attribution | None = None
 
     def alike(self, other: Nested) -> bool:
         """Whether two questions have one answer: the same method object, folded alike, for the same targets."""
-        return self.method is other.method and self.picks is other.picks and self.ask.fold == other.ask.fold
+        same = self.method is other.method and self.picks is other.picks and self.ask.fold == other.ask.fold
+        return same and self.variant == other.variant
 
     def reply(self) -> Explained:
         if self.like is None:
@@ -44,18 +60,25 @@ class Nested:
         return Explained(self.tally.result(), self.like)
 
 
-def at_equal_points(nested: Sequence[tuple[Ask[Any], int, int]]) -> list[list[tuple[Ask[Any], int, int]]]:
-    """Questions for explanations, those at equal points of the same variant of the model together."""
-    found: list[list[tuple[Ask[Any], int, int]]] = []
+def at_equal_points(nested: Sequence[tuple[Inner, int, int]]) -> list[list[tuple[Inner, int, int]]]:
+    """Questions for explanations, those at equal points together; of variants in other units, those of one variant."""
+    found: list[list[tuple[Inner, int, int]]] = []
     for one in nested:
-        ask = one[0]
-        alike = (them for them in found if them[0][0].where == ask.where and them[0][0].points == ask.points)
+        alike = (them for them in found if _together(them[0][0], one[0]))
         there = next(alike, None)
         if there is None:
             found.append([one])
         else:
             there.append(one)
     return found
+
+
+def _together(one: Inner, other: Inner) -> bool:
+    mine, theirs = (replace(inner.ask.where, variant=None) for inner in (one, other))
+    if mine != theirs or one.ask.points != other.ask.points:
+        return False
+    variants = [inner.variants for inner in (one, other)]
+    return variants[0] == variants[1] or not any(v.shift or v == DOUBLE for each in variants for v in each)
 
 
 def placed(lone: list[Nested], new: Nested) -> int:

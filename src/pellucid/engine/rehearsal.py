@@ -6,6 +6,9 @@ adaptive methods stop at once, or noise, with which they go on to their limit: t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
 import torch
 from torch import Tensor
 
@@ -46,6 +49,9 @@ class Rehearsal:
     def whole(self, rows: Rows, lane: Lane) -> int:
         return self.session.whole(rows, lane)
 
+    def replaying(self, lanes: Sequence[Lane]) -> AbstractContextManager[bool]:
+        return self.session.replaying(lanes)
+
     @property
     def layers(self) -> tuple[Site, ...]:
         return self.session.layers
@@ -74,7 +80,8 @@ class Rehearsal:
         """Shapes as the model would give them; the rows are not even built."""
         n, t = rows.count, rows.graded
         whole = self.whole(rows, lane)
-        self.time += whole * self.seconds(lane, t)
+        tails = max(0, n - whole)
+        self.time += (max(n, whole) if lane.where.edit is None else whole) * self.seconds(lane, t)
         self.peak = max(self.peak, n * self.bytes(lane))
         inside = {s: self._fake(n, *self.site_shape(s)) for s in lane.sites}
         outputs = self._fake(n, self.outputs)
@@ -87,6 +94,7 @@ class Rehearsal:
             {s: self._fake(t, n, *self.site_shape(s), apart=3) for s in lane.slopes},
             None if whole == n else whole,
             None if rows.beside is None else rows.beside(self._fake(n, self.outputs), inside),
+            tails,
         )
 
     def _fake(self, *shape: int, apart: int = 2) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -31,16 +32,16 @@ from pellucid.core.method import Method
 from pellucid.core.points import Same
 from pellucid.core.site import Site
 from pellucid.core.target import Output, Pick, Target, Unit, check_unit, follows_outputs, part, resolve
-from pellucid.engine.fuse import Block, Group, Share, Taker, chunks, merge, ride, shares
+from pellucid.engine.fuse import Block, Group, Share, Taker, chunks, families, merge, ride, shares
 from pellucid.engine.known import Known
 from pellucid.engine.nested import (
     Explained,
+    Inner,
     Moved,
     Nested,
     Single,
     at_equal_points,
     moved_to,
-    only_variant,
     placed,
     varied,
 )
@@ -61,6 +62,8 @@ class Task:
     method: Method
     targets: tuple[Target, ...]
     output: Output
+    variant: Variant | None = None
+    """Of the model, of which all is asked that the method asks; None for the model as it is."""
 
 
 @dataclass(slots=True, eq=False)
@@ -119,10 +122,9 @@ class _Run:
         references: Callable[[Tensor], References],
         progress: Progress | None,
         clean: Tensor | None = None,
-        variant: Variant | None = None,
         known: Known | None = None,
     ) -> None:
-        self.session, self.references, self.progress, self.variant = session, references, progress, variant
+        self.session, self.references, self.progress = session, references, progress
         self.x, self.clean = (session.enter(x), x) if clean is None else (x, clean)
         self.known = known
         self.passes = {"rounds": 0, "forward": 0, "backward": 0, "calls": 0, "retried": 0, "tails": 0, "known": 0}
@@ -176,10 +178,11 @@ class _Run:
     # -- rounds ----------------------------------------------------------------------------------------------
 
     def finish(self, tasks: Sequence[Task], picks: list[tuple[Pick, ...]], anchored: bool = True) -> Outcome:
-        inside = self.session if self.variant is None else Single(self.session)
-        query = Query(self.x, self.references(self.x), inside, self.clean)
+        references = self.references(self.x)
+        query = Query(self.x, references, self.session, self.clean)
+        single = Query(self.x, references, Single(self.session), self.clean)
         running: dict[int, Coroutine[Any, Any, Attribution]] = {
-            i: task.method.explain(query) for i, task in enumerate(tasks)
+            i: task.method.explain(query if task.variant is None else single) for i, task in enumerate(tasks)
         }
         replies: dict[int, tuple[Any, ...] | PellucidError | None] = dict.fromkeys(running)
         done: dict[int, Attribution] = {}
@@ -195,7 +198,7 @@ class _Run:
                         del running[i]
                 if not asked and anchor is None:
                     break
-                replies = self._round(asked, picks, anchor)
+                replies = self._round(asked, tasks, picks, anchor)
                 anchor = None
         finally:
             for coroutine in running.values():
@@ -214,32 +217,37 @@ class _Run:
         return groups[0], takers
 
     def _round(
-        self, asked: Mapping[int, tuple[Ask[Any], ...]], picks: list[tuple[Pick, ...]], anchor: Group | None
+        self,
+        asked: Mapping[int, tuple[Ask[Any], ...]],
+        tasks: Sequence[Task],
+        picks: list[tuple[Pick, ...]],
+        anchor: Group | None,
     ) -> dict[int, tuple[Any, ...] | PellucidError | None]:
         groups = [] if anchor is None else [anchor]
         takers: dict[int, list[Any]] = {}
-        nested: list[tuple[Ask[Any], int, int]] = []
+        nested: list[tuple[Inner, int, int]] = []
         wanted = iter(pooled([ask for asks in asked.values() for ask in asks]))
         parts: dict[tuple[int, int], Tensor] = {}
         for i, asks in asked.items():
             takers[i] = []
             for _ in asks:
                 ask, part = next(wanted)
+                variant, about = tasks[i].variant, self._of(ask, picks[i])
                 if part is not None:
                     parts[i, len(takers[i])] = part.to(self.x.device)
                 if ask.what is What.EXPLAIN:
-                    nested.append((ask, i, len(takers[i])))
+                    nested.append((Inner(ask, about, variant), i, len(takers[i])))
                     takers[i].append(None)
                 else:
                     site = None if ask.site is None else self.session.site(ask.site)
-                    takers[i].append(merge(groups, ask, site, self._resolved(ask.where), self._of(ask, picks[i])))
+                    takers[i].append(merge(groups, ask, site, self._resolved(ask.where, variant), about))
         ride(groups)
         self.passes["rounds"] += 1
         refused: dict[int, PellucidError] = {}
         together = shares(groups)
         self.coming = sum(share.rows for share in together)
-        for share in together:
-            refused |= self._share_or_why(share)
+        for family in families(together):
+            refused |= self._family(family)
         why = {i: error for i, mine in takers.items() for t in mine if (error := refused.get(id(t))) is not None}
         replies: dict[int, list[Any]] = {
             i: [None if t is None else t.reply() for t in mine] for i, mine in takers.items() if i not in why
@@ -249,7 +257,7 @@ class _Run:
             if i not in why:
                 replies[i][place] = replies[i][place][:, part]
         for members in at_equal_points(nested):
-            answers = self._explained_or_why([(ask, self._of(ask, picks[i])) for ask, i, _ in members])
+            answers = self._explained_or_why([inner for inner, _, _ in members])
             for (_, i, place), answer in zip(members, answers, strict=True):
                 if isinstance(answer, PellucidError):
                     why[i] = answer
@@ -265,8 +273,8 @@ class _Run:
             self.others[key] = tuple(map(ask.of, picks))
         return self.others[key]
 
-    def _resolved(self, where: Where) -> Where:
-        find, where = self.session.site, varied(where, self.variant)
+    def _resolved(self, where: Where, variant: Variant | None) -> Where:
+        find, where = self.session.site, varied(where, variant)
         if where.edit is not None:
             source = None if where.edit.source is None else find(where.edit.source)
             where = replace(where, edit=replace(where.edit, site=find(where.edit.site), source=source))
@@ -278,24 +286,43 @@ class _Run:
 
     # -- passes ----------------------------------------------------------------------------------------------
 
-    def _share_or_why(self, share: Share) -> dict[int, PellucidError]:
-        """Evaluate a share; where the model refuses it, why, by the takers that get no answer."""
-        try:
-            self._share(share)
-        except REFUSALS as error:
-            if any(group.anchor for group in share.groups):
-                raise
-            return {id(taker): error for group in share.groups for taker in (*group.takers, *group.beside)}
-        return {}
+    def _family(self, family: Sequence[Share]) -> dict[int, PellucidError]:
+        """Evaluate shares that differ in their variant alone; where the model refuses one, why, by its takers.
 
-    def _share(self, share: Share) -> None:
-        rows = min(self.session.rows(share.lane, share.graded, share.rows), self.limit.get(share.lane, 1 << 30))
-        self.shared.append((share, rows))
-        for place, chunk in enumerate(chunks(share.groups, rows)):
-            if place == 0:
-                count = sum(block.count for block in chunk)
-                self._expect(share.lane, self._rows(share, chunk, count), share.rows)
-            self._chunk(share, chunk)
+        Where the session can run once what they have in common, they take turns at every chunk of rows.
+        """
+        lanes = [share.lane for share in family]
+        with nullcontext(False) if len(family) == 1 else self.session.replaying(lanes) as together:
+            turns = [family] if together else [[share] for share in family]
+            return {i: why for shares in turns for i, why in self._turns(shares).items()}
+
+    def _turns(self, family: Sequence[Share]) -> dict[int, PellucidError]:
+        every = [self.session.rows(share.lane, share.graded, share.rows) for share in family]
+        rows = min(*every, *(self.limit.get(share.lane, 1 << 30) for share in family))
+        self.shared += [(share, rows) for share in family]
+        refused: dict[int, PellucidError] = {}
+        gone: set[int] = set()
+        for place, turn in enumerate(zip(*(chunks(share.groups, rows) for share in family), strict=True)):
+            for share, chunk in zip(family, turn, strict=True):
+                if id(share) in gone:
+                    continue
+                try:
+                    self._place(place, share, chunk)
+                except REFUSALS as error:
+                    if any(group.anchor for group in share.groups):
+                        raise
+                    refused |= {id(t): error for group in share.groups for t in (*group.takers, *group.beside)}
+                    gone.add(id(share))
+            if len(gone) == len(family):
+                break
+        return refused
+
+    def _place(self, place: int, share: Share, chunk: list[Block]) -> None:
+        """Evaluate a chunk, with word to the session before the first."""
+        if place == 0:
+            count = sum(block.count for block in chunk)
+            self._expect(share.lane, self._rows(share, chunk, count), share.rows)
+        self._chunk(share, chunk)
 
     def _chunk(self, share: Share, chunk: list[Block]) -> None:
         """Evaluate a chunk; where memory ends, evaluate its parts, down to one row."""
@@ -322,16 +349,15 @@ class _Run:
                 raise
             return None, str(error).partition("\n")[0][:120]  # leaving the block frees the failed graph
         whole = count if answer.whole is None else answer.whole
-        tails = 0 if answer.whole is None or share.lane.where.edit is None else count
         recalled = count - whole if self.known is not None and share.lane == SCORES else 0
         self.passes["forward"] += whole
-        self.passes["tails"] += tails
+        self.passes["tails"] += answer.tails
         self.passes["backward"] += count * share.graded if share.lane.backward else 0
         self.passes["known"] += recalled
         self.passes["calls"] += recalled < count
         self.coming -= count
         if self.progress is not None:
-            self.progress(whole + tails + recalled, self.coming)
+            self.progress(whole + answer.tails + recalled, self.coming)
         return answer, ""
 
     def _expect(self, lane: Lane, rows: Rows, many: int) -> None:
@@ -433,29 +459,39 @@ class _Run:
 
     # -- nested explanations ---------------------------------------------------------------------------------
 
-    def _explained_or_why(self, asked: Sequence[tuple[Ask[Any], tuple[Pick, ...]]]) -> list[Explained | PellucidError]:
+    def _explained_or_why(self, asked: Sequence[Inner]) -> list[Explained | PellucidError]:
         """Explanations at equal points; where one method cannot be asked, why, and the others without it."""
         try:
-            return [*self._explained(asked[0][0], asked)]
+            return [*self._explained(asked)]
         except REFUSALS as error:
-            return [error] if len(asked) == 1 else [one for ask in asked for one in self._explained_or_why([ask])]
+            if len(asked) == 1:
+                return [error]
+            methods = dict.fromkeys(id(one.ask.method) for one in asked)  # variants of one method stay together
+            parts = [[i for i, one in enumerate(asked) if id(one.ask.method) == m] for m in methods]
+            parts = parts if len(parts) > 1 else [[i] for i in range(len(asked))]
+            found = {i: got for some in parts for i, got in self._some(asked, some)}
+            return [found[i] for i in range(len(asked))]
 
-    def _explained(self, like: Ask[Any], asked: Sequence[tuple[Ask[Any], tuple[Pick, ...]]]) -> list[Explained]:
+    def _some(self, asked: Sequence[Inner], which: list[int]) -> Iterable[tuple[int, Explained | PellucidError]]:
+        return zip(which, self._explained_or_why([asked[i] for i in which]), strict=True)
+
+    def _explained(self, asked: Sequence[Inner]) -> list[Explained]:
         """Other methods at the points of one question, a few rows at a time, for the targets of the clean rows.
 
         They share their passes, and questions that are the same their answer.
         """
-        points, variant = like.points, varied(Where(only_variant(like)), self.variant).variant
+        under, points = asked[0].under, asked[0].ask.points
         lone: list[Nested] = []
-        which = [placed(lone, Nested(ask, picks, points)) for ask, picks in asked]
+        which = [placed(lone, Nested(inner)) for inner in asked]
+        several = len({one.variant for one in lone})
         rows = self.session.rows(Lane(PLAIN, True), max(len(one.picks) for one in lone))
-        for n, block in enumerate(b for chunk in chunks([Group(points, PLAIN)], rows) for b in chunk):
+        for n, block in enumerate(b for chunk in chunks([Group(points, PLAIN)], max(1, rows // several)) for b in chunk):
             x = points.rows(block.k0, block.k1, block.b0, block.b1)
             numbers = self.index[block.b0 : block.b1].repeat(block.k1 - block.k0)
-            beneath = self._beneath(x, numbers)
-            child = _Run(self.session, x, self._under(variant), self.progress, beneath, variant, self.known)
+            beneath, references = self._beneath(x, numbers), self._under(lone[0].variant, under)
+            child = _Run(self.session, x, references, self.progress, beneath, self.known)
             moved = {id(one.picks): tuple(moved_to(p, numbers) for p in one.picks) for one in lone}
-            tasks = [Task(one.method, (), "logit") for one in lone]
+            tasks = [Task(one.method, (), "logit", one.variant) for one in lone]
             outcome = child.finish(tasks, [moved[id(one.picks)] for one in lone], anchored=False)
             if n == 0:  # the other blocks are like the first
                 names = ", ".join(dict.fromkeys(one.method.about.title for one in lone))
@@ -468,9 +504,9 @@ class _Run:
                 self.passes[name] += child.passes[name]
         return [lone[i].reply() for i in which]
 
-    def _under(self, variant: Variant | None) -> Callable[[Tensor], References]:
-        """Reference inputs in the units of a variant."""
-        if variant is None or variant is self.variant or not variant.shift:
+    def _under(self, variant: Variant | None, already: Variant | None) -> Callable[[Tensor], References]:
+        """Reference inputs in the units of a variant; already: the one in whose units they are."""
+        if variant is None or variant == already or not variant.shift:
             return self.references
         return lambda x: Given(x, Moved(self.references(x).pixels, variant.shift))
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,12 +24,20 @@ class Redrawn:
 
     modules: frozenset[str]
     seed: int
+    drawn: dict[Any, Tensor] = field(default_factory=dict, compare=False, repr=False)
+    """What was drawn, for others of an equal seed that redraw the same tensors."""
 
     def __call__(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         own = {path: t for path, t in weights.items() if path.rpartition(".")[0] in self.modules}
         return {path: self._drawn(path, t) for path, t in own.items() if t.is_floating_point() and t.numel()}
 
     def _drawn(self, path: str, t: Tensor) -> Tensor:
+        key = (self.seed, path, t.data_ptr(), t._version, t.dtype)
+        if key not in self.drawn:
+            self.drawn[key] = self._draw(path, t)
+        return self.drawn[key]
+
+    def _draw(self, path: str, t: Tensor) -> Tensor:
         draw = generator(self.seed, "redrawn", path)
         old = t.detach().to("cpu", torch.float64)
         if t.numel() == 1:
@@ -40,10 +49,13 @@ class Redrawn:
         return new.to(t)
 
 
-def redrawn(modules: Sequence[str], seed: int) -> Variant:
-    """The model with these modules redrawn."""
-    change = Redrawn(frozenset(modules), seed)
-    return Variant(("redrawn", change), change)
+def redrawn(modules: Sequence[str], seed: int, drawn: dict[Any, Tensor] | None = None) -> Variant:
+    """The model with these modules redrawn.
+
+    drawn  tensors that other variants have redrawn, to which this one's are added
+    """
+    change = Redrawn(frozenset(modules), seed, {} if drawn is None else drawn)
+    return Variant(("redrawn", change), change, modules=change.modules)
 
 
 def stages(count: int, steps: int) -> list[int]:
@@ -55,7 +67,8 @@ def stages(count: int, steps: int) -> list[int]:
 
 def cascade(modules: Sequence[str], steps: int, seed: int) -> list[Variant]:
     """From the output down: the last module, more and more, all.  modules: in the order in which they run"""
-    return [redrawn(modules[len(modules) - n :], seed) for n in stages(len(modules), steps)]
+    drawn: dict[Any, Tensor] = {}
+    return [redrawn(modules[len(modules) - n :], seed, drawn) for n in stages(len(modules), steps)]
 
 
 def one_by_one(modules: Sequence[str], steps: int, seed: int) -> list[Variant]:

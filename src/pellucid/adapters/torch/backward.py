@@ -28,9 +28,12 @@ class Starts:
     values: list[list[Tensor] | None]
 
 
-def answered(rows: Rows, out: Tensor, leaf: Tensor, tape: Tape, lane: Lane, model: str) -> Answer:
+def answered(
+    rows: Rows, out: Tensor, leaf: Tensor, tape: Tape, lane: Lane, model: str, again: bool = False
+) -> Answer:
     """What one pass gives, the graph of which leads from leaf and the tape's sites to out.
 
+    again: parts of the graph are wanted once more.
     Raises UnsupportedModel where the scores do not depend on the points in a way that can be differentiated.
     """
     with torch._C.DisableTorchFunction():  # what is explained of the outputs is no operator of the model
@@ -43,7 +46,7 @@ def answered(rows: Rows, out: Tensor, leaf: Tensor, tape: Tape, lane: Lane, mode
         )
     inputs = ([leaf] if lane.gradient else []) + [tape.raw[s] for s in lane.slopes]
     found: list[tuple[Tensor | None, ...]] = [
-        torch.autograd.grad(root, inputs, value, retain_graph=t < rows.graded - 1, allow_unused=True)
+        torch.autograd.grad(root, inputs, value, retain_graph=again or t < rows.graded - 1, allow_unused=True)
         for t, (root, value) in enumerate(zip(begin.roots, begin.values, strict=True))
     ]
     seen = {site: tensor.detach() for site, tensor in tape.seen.items()}

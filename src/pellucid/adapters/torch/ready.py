@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pellucid.adapters.torch.budget import Budget
 from pellucid.adapters.torch.faster import Faster
+from pellucid.adapters.torch.replay import Course
 from pellucid.adapters.torch.watch import Facts
 from pellucid.core.ask import Variant
 from pellucid.core.site import Attention, Site, Stream
@@ -52,6 +53,8 @@ class Ready:
     """The attentions, once somebody has asked for them."""
     tails: dict[Site, bool] = field(default_factory=dict)
     """Whether re-running only what lies behind a site was seen to give the same; sites not yet tried are missing."""
+    course: Course | None = None
+    """What one pass reads and overwrites, once variants are asked for together."""
     stream: Stream | str | None = None
     """Where tokens can be taken out, or why they cannot; None while nobody has asked."""
     laid: dict[Any, Any] = field(default_factory=dict)

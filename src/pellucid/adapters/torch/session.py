@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -23,11 +23,13 @@ from pellucid.adapters.torch.outputs import Selector
 from pellucid.adapters.torch.outputs import scores as raw_scores
 from pellucid.adapters.torch.prepare import TOLERANCE, disagreement
 from pellucid.adapters.torch.ready import Met, Ready
+from pellucid.adapters.torch.replay import Diverged, Reading, Recording, Replay, Weights
 from pellucid.adapters.torch.sites import Sites
 from pellucid.adapters.torch.stream import refused, stream, trouble
 from pellucid.adapters.torch.tails import may_tail, parted, scored
 from pellucid.adapters.torch.tape import Tape, touched
 from pellucid.adapters.torch.tokens import entering
+from pellucid.adapters.torch.turns import Turns, cuts, may_begin_inside
 from pellucid.adapters.torch.twin import varied, weighted
 from pellucid.adapters.torch.watch import Headless
 from pellucid.core.ask import DOUBLE, PLAIN, SCORES, Answer, Lane, Rows, Variant
@@ -75,6 +77,7 @@ class TorchSession:
         self.verification, self._decisions = verification, list(decisions)
         self.sites = Sites(ready.facts, ready.image, original, self._attended)
         self.fast: Faster | None = None
+        self.turns: Turns | None = None
 
     # -- sites -----------------------------------------------------------------------------------------------
 
@@ -189,6 +192,10 @@ class TorchSession:
         if lane.where.against is not None:
             alike = isinstance(lane.where.against, At) and lane.where.against.x.stride(0) == 0  # one reference for all
             return facts.bytes_all if alike else 2 * facts.bytes_all
+        if self.turns is not None and lane in self.turns.lanes:
+            held = 2 * facts.bytes_largest * len(set(self.turns.cuts.values()))  # what is kept for those that follow
+            inside = sum(4 * _size(self.site_shape(s)) for s in lane.sites)
+            return 2 * facts.bytes_all if lane.gradient else 4 * facts.bytes_largest + held + inside
         if lane.gradient or lane.where.rule is not None:
             return facts.bytes_all * 3 // 4 if self.ready.folded else facts.bytes_all  # folded norms keep nothing
         return 4 * facts.bytes_largest + sum(4 * _size(self.site_shape(s)) for s in lane.sites)
@@ -256,11 +263,13 @@ class TorchSession:
             with torch.inference_mode():
                 out = scored(rows, lane, self.sites, self._scored, self.outputs)
                 explained = rows.objective(out, {})
-            return Answer(out.clone(), explained.clone(), whole=whole)
+            return Answer(out.clone(), explained.clone(), whole=whole, tails=rows.count)
         if self.fast is not None and lane == SCORES:
             with torch.no_grad():
                 out = self.fast(rows.build())
                 return Answer(out, rows.objective(out, {}))
+        if self.turns is not None and lane in self.turns.lanes:
+            return self._in_turn(self.turns, net, rows, lane)
         if not lane.backward:
             with torch.inference_mode():
                 tape = Tape(self.sites, lane, rows, None)
@@ -351,12 +360,80 @@ class TorchSession:
         one = alike and (len(against) == 1 or bool((against == against[:1]).all()))
         return (against[:1] if one else against).detach()
 
+    # -- variants --------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def replaying(self, lanes: Sequence[Lane]) -> Generator[bool]:
+        before, self.turns = self.turns, self._taking_turns(lanes)
+        try:
+            yield self.turns is not None
+        finally:
+            self.turns = before
+            self._forget(MOST_VARIANTS)
+
+    def _taking_turns(self, lanes: Sequence[Lane]) -> Turns | None:
+        if self.ready.facts.draws or not all(map(may_begin_inside, lanes)):
+            return None
+        if self.ready.course is None:
+            x = self._blank()
+            x = x + 0.1 if x.is_floating_point() else x
+            zero = torch.zeros(1, dtype=torch.int64, device=x.device)
+            rows = Rows(1, lambda: x, lambda: x, lambda: zero, zero, _best, 0)
+            with torch.no_grad(), Reading(Weights(self.ready.twin), [x]) as reading:
+                self._forward(self.ready.twin, x, Tape(self.sites, SCORES, rows, None))
+            self.ready.course = reading.course
+            self.verification += 1
+        found = cuts(self.ready.course, lanes, self.ready.twin)
+        return Turns(lanes, found) if found else None
+
+    def _in_turn(self, turns: Turns, net: nn.Module, rows: Rows, lane: Lane) -> Answer:
+        """A pass of one of several variants: recorded, begun inside the recorded one, or whole."""
+        try:
+            began = turns.start(lane, rows)
+            if began is not None:
+                record, start = began
+                try:
+                    answer = self._pass(net, rows, lane, (record.leaf, record.entering), Replay(start))
+                except Diverged:
+                    turns.record = None
+                else:
+                    answer.whole, answer.tails = 0, rows.count
+                    turns.done(lane)
+                    return answer
+            points = self._entering(rows, lane)
+            recording = turns.recording(lane, net, points[1])
+            answer = self._pass(net, rows, lane, points, recording)
+            if recording is not None:
+                turns.keep(recording, rows, points, self._net)
+            return answer
+        except (RuntimeError, MemoryError) as error:
+            turns.record = None
+            turns.full = turns.full or out_of_memory(error)
+            raise
+
+    def _pass(
+        self, net: nn.Module, rows: Rows, lane: Lane, points: tuple[Tensor, Tensor], mode: Recording | Replay | None
+    ) -> Answer:
+        leaf, entering = points
+        with torch.set_grad_enabled(lane.backward):
+            tape = Tape(self.sites, lane, rows, leaf)
+            with nullcontext() if mode is None else mode:
+                out = self._forward(net, entering, tape)
+            if isinstance(mode, Replay):
+                mode.verify()
+            if lane.backward:
+                return answered(rows, out, leaf, tape, lane, self.card.name, again=True)
+            sites = {site: t.clone() for site, t in tape.seen.items()}
+            return Answer(out.clone(), rows.objective(out, tape.seen).clone(), sites=sites)
+
     # -- tails -----------------------------------------------------------------------------------------------
 
     def whole(self, rows: Rows, lane: Lane) -> int:
         if rows.against is not None:
             many = len(self._references(rows, lane))
             return rows.count if many == 1 else rows.count + many
+        if self.turns is not None and self.turns.begins(lane):
+            return 0
         if rows.narrow is None or not self._tailed(lane):
             return rows.count
         return len(torch.unique(rows.b))
@@ -479,11 +556,15 @@ class TorchSession:
         if variant not in variants:
             if variant.shift and self.ready.facts.entrance is not None:
                 raise UnsupportedModel(f"{self.card.name} takes token ids, to which nothing can be added", "numbers")
-            others = [one for one in variants if one != DOUBLE]
-            if len(others) >= MOST_VARIANTS:
-                self.ready.forget(others[0])
+            self._forget(max(MOST_VARIANTS, 0 if self.turns is None else len(self.turns.lanes)) - 1)
             variants[variant] = varied(self.ready.twin, variant, self.card.name)
         return variants[variant]
+
+    def _forget(self, most: int) -> None:
+        """Forget the oldest variants beyond so many."""
+        others = [one for one in self.ready.variants if one != DOUBLE]
+        for old in others[: max(0, len(others) - most)]:
+            self.ready.forget(old)
 
 
 def _canvas(rows: Rows, planes: int) -> Tensor | None:
