@@ -485,7 +485,9 @@ class _Run:
         which = [placed(lone, Nested(inner)) for inner in asked]
         several = len({one.variant for one in lone})
         rows = self.session.rows(Lane(PLAIN, True), max(len(one.picks) for one in lone))
-        for n, block in enumerate(b for chunk in chunks([Group(points, PLAIN)], max(1, rows // several)) for b in chunk):
+        for n, block in enumerate(
+            b for chunk in chunks([Group(points, PLAIN)], max(1, rows // several)) for b in chunk
+        ):
             x = points.rows(block.k0, block.k1, block.b0, block.b1)
             numbers = self.index[block.b0 : block.b1].repeat(block.k1 - block.k0)
             beneath, references = self._beneath(x, numbers), self._under(lone[0].variant, under)

@@ -28,9 +28,7 @@ class Starts:
     values: list[list[Tensor] | None]
 
 
-def answered(
-    rows: Rows, out: Tensor, leaf: Tensor, tape: Tape, lane: Lane, model: str, again: bool = False
-) -> Answer:
+def answered(rows: Rows, out: Tensor, leaf: Tensor, tape: Tape, lane: Lane, model: str, again: bool = False) -> Answer:
     """What one pass gives, the graph of which leads from leaf and the tape's sites to out.
 
     again: parts of the graph are wanted once more.

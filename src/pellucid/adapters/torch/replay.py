@@ -10,7 +10,7 @@ the first pass, down to the same points.
 # pyright: reportPrivateUsage=false
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import ref
@@ -28,7 +28,7 @@ PLAIN += (torch.memory_format,)
 """What a call may give beside tensors: nothing that can change, or be used up."""
 
 
-class Diverged(Exception):  # noqa: N818 - nothing is wrong: the pass is run whole
+class Diverged(Exception):
     """A pass whose calls are not those of the one recorded."""
 
 
@@ -322,5 +322,3 @@ class Replay(TorchFunctionMode):
         """Raise Diverged unless the pass went the whole way."""
         if self.astray or self.at < self.count:
             raise Diverged
-
-

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pellucid.adapters.torch.replay import Course, Names, Recording, Replay, Start, Weights
+from pellucid.adapters.torch.replay import Course, Names, Recording, Start, Weights
 from pellucid.core.ask import DOUBLE, Lane, Rows, Where
 
 
@@ -56,7 +56,9 @@ class Turns:
             return None
         return Recording(Weights(net), [entering], self.cuts.values())
 
-    def keep(self, made: Recording, rows: Rows, points: tuple[Tensor, Tensor], net: Callable[[Lane], nn.Module]) -> None:
+    def keep(
+        self, made: Recording, rows: Rows, points: tuple[Tensor, Tensor], net: Callable[[Lane], nn.Module]
+    ) -> None:
         """Keep a pass for those who may begin in it: no weight that they have changed is read before they begin."""
         starts: dict[Lane, Start] = {}
         for lane, name in self.cuts.items():
