@@ -23,8 +23,8 @@ Names = frozenset[str]
 """Of parameters and buffers, by path."""
 INPUT = -1
 """Stands for the call that made what was there before the first one."""
-PLAIN = (bool, int, float, complex, str, type(None), torch.Size, torch.dtype, torch.device, torch.layout)
-PLAIN += (torch.memory_format,)
+NUMBERS = (bool, int, float, complex, str, type(None), torch.Size)
+PLAIN = (*NUMBERS, torch.dtype, torch.device, torch.layout, torch.memory_format)
 """What a call may give beside tensors: nothing that can change, or be used up."""
 
 
@@ -116,7 +116,7 @@ class Course:
         seen = frozenset[str]().union(*self.reads.values())
         if self.own or not changed or not changed <= seen:
             return None
-        places = [i for i, names in self.reads.items() if i <= (self.count if self.stops is None else self.stops)]
+        places = [i for i in self.reads if i <= (self.count if self.stops is None else self.stops)]
         first = min(i for i, names in self.reads.items() if names & changed)
         found = max((i for i in places if i <= first), default=None)
         while found is not None and found > places[0]:

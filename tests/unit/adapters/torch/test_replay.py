@@ -1,9 +1,11 @@
 """Variants of a model run once what they have in common: the same numbers as whole passes, and fewer operators."""
 
+# Where things are left is looked at from inside.
+# pyright: reportPrivateUsage=false
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -56,8 +58,8 @@ class Residual(nn.Module):
         self.one, self.two = nn.Conv2d(6, 6, 3, padding=1), nn.Conv2d(6, 6, 3, padding=1)
         self.down, self.act = nn.Conv2d(6, 6, 1), nn.ReLU(inplace=True)
         self.last, self.head = nn.Conv2d(6, 6, 3, padding=1), nn.Linear(6, 4)
-        self.norm.running_mean.uniform_(-0.2, 0.2)
-        self.norm.running_var.uniform_(0.5, 1.5)
+        nn.init.uniform_(self.norm.weight, 0.5, 1.5)
+        nn.init.uniform_(self.norm.bias, -0.2, 0.2)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.act(self.norm(self.stem(x)))
@@ -165,6 +167,7 @@ class Writing(Functional):
 
     def __init__(self) -> None:
         super().__init__()
+        self.seen: Tensor
         self.register_buffer("seen", torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -202,8 +205,10 @@ IMPOSSIBLE = {
     ("transformer", "guided_backprop"),
 }
 """Methods that refuse the net."""
-PAIRS = [(name, method) for name in ANY for method in METHODS if (name, method) not in IMPOSSIBLE]
-PAIRS += [("transformer", "attention_rollout"), ("transformer", "generic_attention")]
+PAIRS = [
+    *((name, method) for name in ANY for method in METHODS if (name, method) not in IMPOSSIBLE),
+    *(("transformer", method) for method in ("attention_rollout", "generic_attention")),
+]
 
 
 def net(make: Callable[[], nn.Module]) -> nn.Module:
@@ -229,7 +234,7 @@ class Counted(TorchFunctionMode):
 
 
 @contextmanager
-def whole() -> Iterator[None]:
+def whole() -> Generator[None]:
     """Without replaying."""
     before = TorchSession.replaying
     TorchSession.replaying = lambda self, lanes: nullcontext(False)  # pyright: ignore
