@@ -33,6 +33,8 @@ class Wave:
     x: Tensor
     inputs: Inputs
     last: bool
+    kept: bool = False
+    """Made of the pictures in eight bits that explanations keep."""
 
 
 def still(handle: Handle) -> AbstractContextManager[None]:

@@ -16,15 +16,16 @@ CONTROLS = {"control_random": "Random map", "control_edges": "Edges", "control_c
 
 
 def control_maps(explanations: Sequence[Explanation]) -> list[Explanation]:
-    """Controls beside the first explanation of every output and set of inputs: those that its inputs allow.
+    """Controls beside the first explanation of every class and set of inputs: those that its inputs allow.
 
+    They know no model, so that they say the same of a class whichever number of it is explained.
     `random` is drawn from the name of every input, so that it does not depend on the others; `edges` and `centre` need
     pictures.
     """
     made: list[Explanation] = []
     seen: set[tuple[object, ...]] = set()
     for e in explanations:
-        key = (e.target.name, e.target.output, e.inputs.name, e.inputs.shape)
+        key = (e.target.name, e.inputs.name, e.inputs.shape)
         if key not in seen:
             seen.add(key)
             made += [_control(e, name, values) for name, values in _maps(e).items()]

@@ -246,6 +246,26 @@ def test_controls_are_measured_beside() -> None:
     assert len(again) == 4
 
 
+def test_controls_stand_once_beside_methods_of_several_numbers_of_a_class() -> None:
+    handle, x = api.wrap(Corner()), pictures(2)
+    both = [api.explain(handle, x, "gradient", output=output)[0] for output in ("logit", "probability")]
+    got = api.measure(handle, both, ["deletion"], inputs=x, controls=True)
+    assert [m.judged.method for m in got] == [
+        *("gradient", "gradient", "control_random", "control_edges", "control_centre"),
+    ]
+
+
+def test_rows_with_more_digits_than_their_pictures_have_to_be_given_again() -> None:
+    handle = api.wrap(nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, 3)))
+    fine = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    levels = (fine * 255).round() / 255
+    with pytest.raises(InputError, match=r"measure\(\.\.\., inputs=\.\.\.\)"):
+        api.measure(handle, api.explain(handle, fine, "gradient"), ["deletion"])
+    exact = api.explain(handle, levels, "gradient")
+    shown, given = (api.measure(handle, exact, ["deletion"], inputs=i)[0].values for i in (None, levels))
+    assert shown == pytest.approx(given, rel=1e-6)
+
+
 def test_waves_are_joined(model: tiny.Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     """Inputs that do not fit at once: the same values, masks and methods going with their rows."""
     from pellucid.api import waves
