@@ -171,7 +171,7 @@ def table(card: Scorecard) -> str:
     wide = [max(len(row[i]) for row in body) for i in range(len(heads))]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, wide, strict=True)).rstrip() for row in body]
     notes = [
-        f"{len(card.photos)} photos, {card.level:.0%} intervals of the mean over photos (Student's t); rank: mean over "
+        f"{many(len(card.photos))}, {card.level:.0%} intervals of the mean over photos (Student's t); rank: mean over "
         "photos and the metrics that decide, 1 for the best; ( ) a control, which knows nothing of the model; rows and "
         "seconds per photo of the method alone."
     ]
@@ -205,7 +205,10 @@ def best(card: Scorecard, cell: Cell, i: int) -> bool:
 
 
 def advise(lines: Sequence[Line], columns: Sequence[Column], photos: int, alpha: float) -> Advice:
-    """The cheapest of those that cannot be told apart from the best candidate, with reasons and doubts."""
+    """The cheapest of those that cannot be told apart from the best candidate, with reasons and doubts.
+
+    What ranks no better than a control is not taken, however cheap.
+    """
     candidates = [one for one in lines if one.candidate and not math.isnan(one.score)]
     rejected = [one for one in lines if not one.control and not one.candidate]
     controls = [one for one in lines if one.control and not math.isnan(one.score)]
@@ -216,7 +219,8 @@ def advise(lines: Sequence[Line], columns: Sequence[Column], photos: int, alpha:
     tied = sorted((o for o in candidates if o is best or not o.p < alpha), key=lambda o: o.score)
     beaten = [c for c in controls if c.p < alpha and c.score > best.score]
     strong = [c for c in controls if c not in beaten]
-    pick = min(tied, key=lambda one: one.rows)
+    above = [o for o in tied if all(o.score < c.score for c in controls)]
+    pick = min(above or [best], key=lambda one: one.rows)
     decide = ", ".join(c.title for c in columns if c.decides)
     reasons = [f"{best.title} ranks best of {len(candidates)} candidates by {decide}: mean rank {best.score:.1f}."]
     if pick is not best:
@@ -230,7 +234,7 @@ def advise(lines: Sequence[Line], columns: Sequence[Column], photos: int, alpha:
     if beaten:
         named = ", ".join(c.title.lower() for c in beaten)
         reasons.append(f"{best.title} beats what knows nothing of the model: {named} (p < {alpha:g}).")
-    doubts = _doubts(lines, tied, rejected, strong, best, columns, photos, alpha)
+    doubts = (*_doubts(lines, tied, rejected, strong, best, columns, photos, alpha), *_beaten(pick, best, controls))
     if any(c.method == RANDOM or c.score <= best.score for c in strong):
         return Advice(method=None, title="", tied=tuple(o.title for o in tied), reasons=tuple(reasons), doubts=doubts)
     return Advice(
@@ -251,9 +255,9 @@ def _doubts(
     doubts: list[str] = []
     if len(tied) > 1:
         others = ", ".join(o.title for o in tied if o is not best)
-        doubts.append(f"{len(tied)} methods cannot be told apart on {photos} photos: {best.title} and {others}.")
+        doubts.append(f"{len(tied)} methods cannot be told apart on {many(photos)}: {best.title} and {others}.")
     if 2 / 2**photos >= alpha:
-        doubts.append(f"{photos} photos can never give p < {alpha:g}, whatever the maps: take six or more.")
+        doubts.append(f"{many(photos)} can never give p < {alpha:g}, whatever the maps: take six or more.")
     if strong:
         named = ", ".join(c.title.lower() for c in strong)
         doubts.append(f"It is not beyond doubt better than what knows nothing of the model: {named}.")
@@ -263,6 +267,23 @@ def _doubts(
     if len(set(winners.values())) > 1:
         doubts.append("The metrics disagree: " + ", ".join(f"{k} prefers {v}" for k, v in winners.items()) + ".")
     return tuple(doubts)
+
+
+def _beaten(pick: Line, best: Line, controls: Sequence[Line]) -> tuple[str, ...]:
+    """Which controls a cheaper method than the best, which alone was tested against them, does not always beat."""
+    doubts: list[str] = []
+    for control in controls if pick is not best else ():
+        wins = sum(a < b for a, b in zip(pick.ranks, control.ranks, strict=True))
+        if wins < len(pick.ranks):
+            doubts.append(
+                f"{pick.title} ranks better than {control.title.lower()} on {wins} of {many(len(pick.ranks))}."
+            )
+    return tuple(doubts)
+
+
+def many(photos: int) -> str:
+    """So many photos."""
+    return f"{photos} photo" if photos == 1 else f"{photos} photos"
 
 
 def _winner(lines: Sequence[Line], i: int) -> str:

@@ -22,6 +22,7 @@ BARE = "the model has no weights that can be redrawn"
 BROKEN = "the redrawn model gives no finite map"
 NOT_FINITE = "the map of the other class is not finite"
 ONE = "the model has one output: there is no other class"
+TWO = "of two classes, the other's map is this one turned round"
 
 
 @metric(
@@ -106,8 +107,9 @@ class EfficientRandomisation:
 class RandomLogit:
     """|likeness(map of the class, map of another class)|    [Sixt et al. 2020]
 
-    The other class is drawn for each class by itself, so that it does not depend on what else is measured. extras:
-    signed, the likeness with its sign.
+    The other class is drawn for each class by itself, so that it does not depend on what else is measured. Of two
+    classes what speaks for one speaks against the other: of their logits only a likeness of the same sign counts, and
+    their probabilities, which are one less each other, have no value. extras: signed, the likeness with its sign.
 
     likeness  `spearman` of the signed numbers, `abs_spearman` of magnitudes, `ssim` of the places
     """
@@ -119,9 +121,14 @@ class RandomLogit:
         outputs = (await q.outputs())[0]
         if outputs.shape[1] < 2 or e.whence.target.pair:
             return _none(q, ONE if outputs.shape[1] < 2 else "the map explains a difference of classes")
+        two = outputs.shape[1] == 2 and e.whence.prediction.is_probability
+        if two and e.whence.target.output != "logit":
+            return _none(q, TWO)
         got = await q.explain(asked(e), q.at, Only(), of=Other(outputs.shape[1], self.seed))
         alike = likeness(self.likeness, e, q.x)(got.values[0])
-        return reading(alike.abs(), extras={"signed": alike}, without={NOT_FINITE: alike.isnan()})
+        return reading(
+            alike.clamp_min(0) if two else alike.abs(), extras={"signed": alike}, without={NOT_FINITE: alike.isnan()}
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-from pellucid.core.scorecard import Line, Scorecard
+from pellucid.core.scorecard import Line, Scorecard, many
 from pellucid.views.cell import INK, LINE, QUIET, RED, SMALL
 from pellucid.views.figure import Box, Figure, Mark, Shape, Text
 from pellucid.views.letters import width
@@ -182,7 +182,7 @@ def _cross(x: float, y: float) -> list[Mark]:
 
 def _under(card: Scorecard) -> str:
     decide = " and ".join(c.title.lower() for c in card.columns if c.decides)
-    said = f"{plain(card.model.name)}, {len(card.photos)} photos; ranks by {decide}"
+    said = f"{plain(card.model.name)}, {many(len(card.photos))}; ranks by {decide}"
     return said + ("; × failed a sanity test" if any(o.failed and not o.candidate for o in card.lines) else "")
 
 

@@ -16,7 +16,7 @@ from pellucid.core.errors import FileExists, FormatError
 from pellucid.core.explanation import ModelCard
 from pellucid.core.measurements import Judged, Measurement, Measurements
 from pellucid.core.sanity import TESTS, Sanity, Verdict, verdict, worst_step
-from pellucid.core.scorecard import Cell, Column, Line, Scorecard, advise
+from pellucid.core.scorecard import Cell, Column, Line, Scorecard, advise, many
 
 NAN = math.nan
 WEIGHTS = TESTS[0]
@@ -292,6 +292,24 @@ def control(name: str, score: float, p: float) -> Line:
     return line(f"control_{name}", score, p, control=True, rows=0.0)
 
 
+def test_a_cheap_method_has_to_beat_controls_as_well() -> None:
+    best, cheap = line("best", 1.0, rows=100.0), line("cheap", 2.5, 0.2, rows=1.0)
+    best, cheap = replace(best, ranks=(1.0, 1.0)), replace(cheap, ranks=(2.0, 3.0))
+    edges = replace(control("edges", 2.0, 0.01), ranks=(3.0, 1.0))
+    random = replace(control("random", 3.5, 0.01), ranks=(4.0, 3.0))
+    assert advise([best, cheap, edges, random], COLUMNS, 8, 0.05).method == "best"  # edges rank before it
+    got = advise([best, cheap, replace(edges, score=2.7), random], COLUMNS, 8, 0.05)
+    assert got.method == "cheap"
+    assert got.doubts[1:] == (
+        "Cheap ranks better than control_edges on 1 of 2 photos.",
+        "Cheap ranks better than control_random on 1 of 2 photos.",
+    )
+    sure = [replace(one, ranks=(4.0, 4.0)) for one in (edges, random)]
+    assert advise([best, cheap, *(replace(one, score=4.0) for one in sure)], COLUMNS, 8, 0.05).doubts == got.doubts[:1]
+    lonely = advise([best], COLUMNS, 1, 0.05)
+    assert lonely.doubts == ("1 photo can never give p < 0.05, whatever the maps: take six or more.",)
+
+
 def test_controls_have_to_be_beaten() -> None:
     best = line("best", 1.0)
     random, edges = control("random", 3.0, 0.01), control("edges", 2.0, 0.01)
@@ -312,7 +330,7 @@ def test_controls_have_to_be_beaten() -> None:
 @pytest.mark.parametrize(("photos", "few"), [(5, True), (6, False), (1, True)])
 def test_two_to_the_number_of_photos_signs_have_to_be_enough(photos: int, few: bool) -> None:
     got = advise([line("best", 1.0)], COLUMNS, photos, 0.05)
-    assert (got.doubts == (f"{photos} photos can never give p < 0.05, whatever the maps: take six or more.",)) is few
+    assert (got.doubts == (f"{many(photos)} can never give p < 0.05, whatever the maps: take six or more.",)) is few
     assert advise([line("best", 1.0)], COLUMNS, 2, 0.5).doubts != ()  # 2 / 2² is not below 0.5
     assert str(got).splitlines()[0] == "Take Best."
 

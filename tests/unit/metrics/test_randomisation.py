@@ -239,10 +239,27 @@ def test_of_two_classes_the_other_is_the_other() -> None:
     module = Linear(classes=2)
     [m] = scores(RandomLogit(), module, ["gradient"])
     w = module.out.weight.detach().double()
-    close(m.values, [abs(float(spearman(w[1], w[0])))] * 3, 1e-6)
+    signed = float(spearman(w[1], w[0]))
+    close(m.extras["signed"], [signed] * 3, 1e-6)
+    close(m.values, [max(0.0, signed)] * 3, 1e-6)
     from pellucid.core.target import Contrast
 
     handle, x = api.wrap(module), pictures(2, side=SIDE).float()
     e = api.explain(handle, x, "gradient", target=Contrast(0, 1))
     m = api.measure(handle, e, ["random_logit"], inputs=x)[0]
     assert set(m.reasons) == {"the map explains a difference of classes"}
+
+
+def test_of_two_classes_a_map_that_turns_round_is_right_and_one_that_stays_is_wrong() -> None:
+    module, x = Linear(classes=2), pictures(3, side=SIDE).float()
+    with torch.no_grad():
+        module.out.weight[0] = -module.out.weight[1]
+    handle = api.wrap(module)
+    turned, deaf = api.explain(handle, x, ["gradient", Edges()], target=1)
+    got = api.measure(handle, [turned, deaf], ["random_logit"], inputs=x, methods=[Edges()])
+    close(got[0].values, [0.0] * 3)
+    close(got[0].extras["signed"], [-1.0] * 3)
+    close(got[1].values, [1.0] * 3)
+    likely = api.explain(handle, x, "gradient", target=1, output="probability")
+    m = api.measure(handle, likely, ["random_logit"], inputs=x)[0]
+    assert set(m.reasons) == {"of two classes, the other's map is this one turned round"}
