@@ -34,6 +34,8 @@ CALLS = (125, 250, 500)
 """Calls of ours."""
 FLATTEST = 0.25
 """Slope of an error below which its fall is taken for chance; half is that of samples."""
+TINY = 1e-12
+"""A squared error, where that of the truth leaves nothing."""
 DRAWS = 1000
 """Resamples of the seeds for the error bars."""
 
@@ -135,7 +137,10 @@ OWENS: dict[str, tuple[Estimate, int]] = {
 
 @dataclass(frozen=True, slots=True)
 class Errors:
-    """Of one photo: the squared errors of every name, [seed, player], its calls, and the error of the truth."""
+    """Of one photo: the squared errors of every name, [seed, player], its calls, and the error of the truth.
+
+    The truth's own squared error, on which theirs do not depend, is taken off.
+    """
 
     squares: Mapping[str, Tensor]
     calls: Mapping[str, int]
@@ -147,13 +152,13 @@ class Errors:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = {name: [estimate(scores, seed) for seed in range(seeds)] for name, (estimate, _) in who.items()}
-        squares = {name: (torch.stack(values) - true.values).square() for name, values in found.items()}
-        error = float(true.std_error.square().mean().sqrt())
-        return Errors(squares, {name: calls for name, (_, calls) in who.items()}, error)
+        noise = true.std_error.square()
+        squares = {name: (torch.stack(values) - true.values).square() - noise for name, values in found.items()}
+        return Errors(squares, {name: calls for name, (_, calls) in who.items()}, float(noise.mean().sqrt()))
 
     def rms(self, name: str, at: tuple[Tensor, Tensor] | None = None) -> float:
         squares = self.squares[name]
-        return float((squares if at is None else squares[at[0]][:, at[1]]).mean().sqrt())
+        return float((squares if at is None else squares[at[0]][:, at[1]]).mean().clamp_min(TINY).sqrt())
 
     def reached(self, own: Sequence[str], peer: str, at: tuple[Tensor, Tensor] | None = None) -> float:
         """Calls of ours for the peer's error, on the lines between the logarithms of errors and of calls."""
@@ -181,8 +186,8 @@ class Errors:
 SAYS = """Errors are root mean squares over the {players} superpixels of a photo and {seeds} seeds, in thousandths of
 the top class's probability, against a long run: LIME's own regression on {long} coalitions, columns of Hadamard
 matrices; for Shapley values {parts} coalitions, of which a smooth function takes what it can and least squares the
-rest. How far off these are is their standard error; by how many calls a peer would come as near, were its error to fall
-with their root, stands below it. Owen values are exact: the whole tree is split. The calls at which our error is that
+rest. The square of its own standard error is taken off; below that stands with how many calls a peer would be as near,
+its error falling with their root. Owen values are exact: the whole tree is split. The calls at which our error is that
 of a peer with {peers} are read off the lines between the logarithms of ours, beyond the last of them off that line, ±
 half of a 68 % interval over seeds and superpixels. Nothing is drawn where a tree is split; there the interval is over
 superpixels alone."""

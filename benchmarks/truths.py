@@ -20,7 +20,7 @@ from pellucid.ops.smooth import shapley_of_powers
 
 LONG = 15_000
 """Coalitions of the long run for LIME."""
-PARTS, PART = 6, 1024
+PARTS, PART = 8, 1024
 """Parts of the long run for Shapley values, and the coalitions of each."""
 FAR = 1000
 """The first seed of the long runs; no estimate has it."""
