@@ -1,8 +1,10 @@
-"""Shapley values of a game of which few coalitions are known: those of a Gaussian process through them."""
+"""Values of a game of which few coalitions are known: those of a Gaussian process through them."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -21,8 +23,40 @@ MOST = 6000
 """Coalitions of which a covariance matrix is made: 300 MB."""
 
 
+class Values(Protocol):
+    """What players are worth, linear in the game; of the games S ↦ ρ^|S△T| in closed form."""
+
+    def games(self, shown: Tensor, near: float) -> Tensor:
+        """Their values in one such game for every coalition T; float64 [rows, players]."""
+        ...
+
+    def prior(self, near: float) -> Tensor:
+        """The variance of each player's value before anything is known, with cov(v(S), v(T)) = ρ^|S△T|."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Shapley:
+    """Shapley values of so many players."""
+
+    players: int
+
+    def games(self, shown: Tensor, near: float) -> Tensor:
+        """See `shapley_of_powers`."""
+        return shapley_of_powers(shown, near)
+
+    def prior(self, near: float) -> Tensor:
+        """The same of all players."""
+        return _prior(self.players, near)
+
+
 def smooth_shapley(shown: Tensor, scores: Tensor) -> Worth:
-    """Mean and standard deviation of the Shapley values of a Gaussian process that was seen at some coalitions.
+    """Mean and standard deviation of the Shapley values; see `smooth`."""
+    return smooth(shown, scores, Shapley(shown.shape[1]))
+
+
+def smooth(shown: Tensor, scores: Tensor, of: Values) -> Worth:
+    """Mean and standard deviation of the values of a Gaussian process that was seen at some coalitions.
 
     cov(v(S), v(T)) = σ² (ρ^|S△T| + c [S = T]) about a mean that is one unknown number; σ by its formula, ρ and c by the
     restricted likelihood, for every target. The process goes through all that is known, so the values are exact where
@@ -30,29 +64,30 @@ def smooth_shapley(shown: Tensor, scores: Tensor) -> Worth:
 
     shown   bool [rows, players], none and all among them
     scores  float64 [target, rows]; equal coalitions have equal scores
+    of      what the players are worth: their Shapley values, or Owen values
     """
-    once, of = distinct(shown)
-    y = scores.new_zeros(len(scores), len(once)).index_copy(1, of, scores)
+    once, which = distinct(shown)
+    y = scores.new_zeros(len(scores), len(once)).index_copy(1, which, scores - scores[:, :1])
     step = -(-len(once) // TRIED)
     chosen = _likeliest(once[::step], y[:, ::step])
     values, error = (scores.new_zeros(len(scores), shown.shape[1]) for _ in range(2))
     for near, rough in dict.fromkeys(chosen):
         alike = [i for i, one in enumerate(chosen) if one == (near, rough)]
-        values[alike], error[alike] = posterior(once, y[alike], near, rough)
+        values[alike], error[alike] = posterior(once, y[alike], near, rough, of)
     return Worth(values, error)
 
 
-def posterior(shown: Tensor, y: Tensor, near: float, rough: float) -> tuple[Tensor, Tensor]:
+def posterior(shown: Tensor, y: Tensor, near: float, rough: float, of: Values) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation [target, player] of what is known from the scores [target, rows]."""
     players, one = shown.shape[1], y.new_ones(y.shape[1], 1)
     factor = torch.linalg.cholesky(_likeness(shown, near) + rough * torch.eye(len(one), dtype=y.dtype))
-    games = shapley_of_powers(shown, near) + rough * shapley_of_powers(shown, 0.0)
+    games = of.games(shown, near) + rough * of.games(shown, 0.0)
     white = torch.linalg.solve_triangular(factor, torch.cat([one, games, y.mT], 1), upper=False)
     one, games, z = white.split([1, players, len(y)], 1)
     along = one / one.norm()
     left = z - along @ (along.mT @ z)  # the mean taken off
     scale = left.square().sum(0) / max(1, len(one) - 1)
-    prior = _prior(players, near) + rough * _prior(players, 0.0)
+    prior = of.prior(near) + rough * of.prior(0.0)
     spread = prior - games.square().sum(0) + (along.mT @ games)[0].square()
     return left.mT @ games, (scale[:, None] * spread.clamp_min(0)).sqrt()
 

@@ -10,7 +10,7 @@ from pellucid.ops.designs import everything
 from pellucid.ops.games import Played
 from pellucid.ops.shapley_designs import leverage
 from pellucid.ops.shapley_fit import shapley, shapley_fit
-from pellucid.ops.smooth import posterior, shapley_of_powers, smooth_shapley
+from pellucid.ops.smooth import Shapley, posterior, shapley_of_powers, smooth_shapley
 
 PLAYERS = 6
 ALL = everything(PLAYERS).shown
@@ -45,7 +45,7 @@ def test_the_posterior_is_that_of_conditioning_the_whole_game(near: float, rough
     left = y - (y @ torch.linalg.inv(k[at][:, at])).sum(1, keepdim=True) / torch.linalg.inv(k[at][:, at]).sum()
     scale = (left @ torch.linalg.inv(k[at][:, at]) * left).sum(1) / (len(at) - 1)
     spread = (LINEAR @ (wide - gain @ wide[at]) @ LINEAR.mT).diagonal()
-    values, error = posterior(ALL[at], y, near, rough)
+    values, error = posterior(ALL[at], y, near, rough, Shapley(PLAYERS))
     torch.testing.assert_close(values, mean, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(error, (scale[:, None] * spread).sqrt(), rtol=1e-4, atol=1e-6)
 
