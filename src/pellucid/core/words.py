@@ -84,7 +84,7 @@ WORDS: dict[str, Word] = {
     "cells": Word("places of a mask along each side", "places"),
     "reach": Word("standard deviation of the spot that one place of a mask lights", "fraction of the shorter side"),
     "strata": Word("parts of the way from none to all shown in which each player arrives equally often", "parts"),
-    "calls": Word("coalitions that may be asked for, for every row and target", "rows"),
+    "calls": Word("coalitions that may be asked for, for every row, or for each of its targets", "rows"),
     "hierarchy": Word("the tree of players: `nearest`, nested lists of their numbers, or merges as of a linkage"),
     "p_remove": Word("chance that a region is hidden", "0 … 1"),
     "share": Word("chance that a place is shown", "0 … 1"),

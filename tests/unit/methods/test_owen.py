@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -125,7 +126,7 @@ def test_axioms(steps: list[list[int]], seed: int) -> None:
 
 
 def test_a_tree_of_two_players_has_shapley_values() -> None:
-    tree = {"hierarchy": [0, 1], "regions": "cells(1, 2)"}
+    tree: dict[str, Any] = {"hierarchy": [0, 1], "regions": "cells(1, 2)"}
     owen = one(NET, OwenShapley(**tree), SMALL)
     close(owen.extras["players"], one(NET, ExactShapley(regions="cells(1, 2)"), SMALL).extras["players"])
 
@@ -179,6 +180,90 @@ def test_columns_of_a_linear_model_get_their_weight_times_their_way_from_the_mea
         e = explain(model, x, OwenShapley(hierarchy=tree, fill=ground), target=1, output="logit")[0]
         close(e.values, w[1] * (x - ground.mean(0)))
         assert e.dims == ("batch", "feature")
+
+
+# -- where not all is split ---------------------------------------------------------------------------------------
+
+DRAWS = ("orders", "process")
+
+
+@pytest.mark.parametrize("estimator", DRAWS)
+def test_values_are_exact_where_the_calls_suffice_for_the_whole_tree(estimator: str) -> None:
+    worths = table()
+    got = one(looked_up(worths), OwenShapley(estimator=estimator, hierarchy=TREE, **BLACK), target=1)
+    close(got.extras["players"][0], owen_by_hand(worths[:, 1].tolist(), TREE))
+    assert got.std_error is not None
+    assert not bool(got.std_error.any())
+    assert got.record.passes.forward <= 28 + 1  # as many coalitions as the tree has, and the photo
+
+
+@pytest.mark.parametrize("estimator", DRAWS)
+def test_calls_are_counted_and_values_add_up(estimator: str) -> None:
+    """A net's 16 cells; every target is answered by the same calls."""
+    method = OwenShapley(estimator=estimator, calls=70, regions="cells(4, 4)", fill="black")
+    both = explain(NET, SMALL, method, target=[0, 1], output="logit")
+    assert both[0].record.passes.forward <= 3 * (70 + 2) + 3
+    assert both[0].record.passes.rounds == 1
+    for e in both:
+        assert {c.name: c.passed for c in e.checks}["efficiency"] == (True,) * 3
+        assert e.std_error is not None
+        assert bool((e.std_error > 0).any())
+
+
+def cells(estimator: str, worths: Tensor, seed: int = 0) -> Tensor:
+    """What the nine players of a looked-up game are worth with 36 of the 66 calls that the tree has; [target, 9]."""
+    model = wrap(lambda rows: worths[number(rows)], name="looked up")
+    method = OwenShapley(estimator=estimator, calls=36, seed=seed, fill=torch.zeros(1, 9).double())
+    made = explain(model, torch.ones(1, 9).double(), method, target=[0, 1], output="logit")
+    return torch.stack([e.extras["players"][0].double() for e in made])
+
+
+@given(st.integers(0, 5), st.integers(0, 5))
+@settings(max_examples=12, deadline=None)
+def test_orders_are_linear_and_leave_dummies_alone(game: int, seed: int) -> None:
+    u, v = table(2, 9, game), table(2, 9, game + 1)
+    u = u[torch.arange(512) & ~16]  # player 4 does nothing
+    close(cells("orders", 2 * u - 3 * v, seed), 2 * cells("orders", u, seed) - 3 * cells("orders", v, seed), 1e-7)
+    assert float(cells("orders", u, seed)[:, 4].abs().max()) == 0
+
+
+def test_additive_games_are_exact_from_any_orders() -> None:
+    w = weights(2, 9)
+    z = (torch.arange(512)[:, None] >> torch.arange(9) & 1).double()
+    close(cells("orders", 0.3 + z @ w), w.mT, 1e-7)
+
+
+@pytest.mark.parametrize("estimator", DRAWS)
+def test_a_seed_says_what_is_asked(estimator: str) -> None:
+    v, state = table(2, 9), torch.random.get_rng_state()
+    first = cells(estimator, v)
+    assert torch.equal(first, cells(estimator, v))
+    assert not torch.equal(first, cells(estimator, v, seed=1))
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("estimator", DRAWS)
+def test_what_is_drawn_for_a_picture_does_not_depend_on_the_others(estimator: str) -> None:
+    """Three pictures of 1, 4 and 16 players, the last of which has too many coalitions for the calls."""
+    drawn = torch.stack([torch.ones(4, 4), torch.arange(4.0).repeat(4, 1), torch.arange(16.0).view(4, 4)]).long()
+    method = OwenShapley(estimator=estimator, calls=70, regions=Labels(drawn), fill="black")
+    whole = one(NET, method, SMALL)
+    for i in range(3):
+        alone = one(NET, replace(method, regions=Labels(drawn[i])), SMALL[i : i + 1])
+        close(whole.values[i : i + 1], alone.values, 1e-7)
+
+
+@pytest.mark.parametrize("estimator", DRAWS)
+def test_where_nothing_matters_everybody_has_nothing(estimator: str) -> None:
+    """Each cell is one pixel, which its own mean colour does not hide."""
+    got = one(NET, OwenShapley(estimator=estimator, calls=70, regions="cells(4, 4)"), SMALL)
+    assert not bool(got.values.any())
+    assert {c.name: c.passed for c in got.checks}["efficiency"] == (True,) * 3
+
+
+def test_too_few_calls_for_two_pairs_of_orders_are_refused() -> None:
+    with pytest.raises(ParameterError, match="pairs of orders"):
+        one(NET, OwenShapley(estimator="orders", calls=20, regions="cells(4, 4)"), SMALL)
 
 
 # -- trees -------------------------------------------------------------------------------------------------------
