@@ -257,7 +257,7 @@ class FunctionSession:
     def bytes(self, lane: Lane) -> int:
         return self.x[0].numel() * self.x.element_size()
 
-    def seconds(self, lane: Lane, graded: int) -> float:
+    def seconds(self, lane: Lane, graded: int, tail: bool = False) -> float:
         return self.time
 
     def whole(self, rows: Rows, lane: Lane) -> int:

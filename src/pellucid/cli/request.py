@@ -107,12 +107,14 @@ _OPTIONS = (
         "--tolerance",
         type=Fraction(0.0, min_open=True),
         metavar="FRACTION",
-        help="How large the remaining error may be: samples and steps are added until it is not larger.",
+        help="How large the remaining error may be: every method that has `tolerance` adds samples or steps until it "
+        "is not larger.",
     ),
     click.option(
         "--budget",
         metavar="TIME",
-        help="How long it may take, such as 90s or 2m: samples and steps are lowered to fit.",
+        help="How long it may take, such as 90s or 2m: samples and steps are lowered to fit; refused where the fewest "
+        "take longer.",
     ),
     click.option("--rows", default="auto", callback=_rows, metavar="N|auto", help="Model rows at once."),
     click.option(

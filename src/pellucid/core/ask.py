@@ -510,8 +510,8 @@ class Session(Protocol):
         """Estimated memory of one row in this lane."""
         ...
 
-    def seconds(self, lane: Lane, graded: int) -> float:
-        """Estimated time of one row in this lane."""
+    def seconds(self, lane: Lane, graded: int, tail: bool = False) -> float:
+        """Estimated time of one row in this lane; tail: of what lies behind the edited site alone."""
         ...
 
     def whole(self, rows: Rows, lane: Lane) -> int:

@@ -43,8 +43,8 @@ class Rehearsal:
     def bytes(self, lane: Lane) -> int:
         return self.session.bytes(lane)
 
-    def seconds(self, lane: Lane, graded: int) -> float:
-        return self.session.seconds(lane, graded)
+    def seconds(self, lane: Lane, graded: int, tail: bool = False) -> float:
+        return self.session.seconds(lane, graded, tail)
 
     def whole(self, rows: Rows, lane: Lane) -> int:
         return self.session.whole(rows, lane)
@@ -80,8 +80,10 @@ class Rehearsal:
         """Shapes as the model would give them; the rows are not even built."""
         n, t = rows.count, rows.graded
         whole = self.whole(rows, lane)
-        tails = max(0, n - whole)
-        self.time += (max(n, whole) if lane.where.edit is None else whole) * self.seconds(lane, t)
+        behind = lane.where.edit is not None and whole != n
+        tails = n if behind else max(0, n - whole)
+        self.time += (whole if behind else max(n, whole)) * self.seconds(lane, t)
+        self.time += n * self.seconds(lane, t, True) if behind else 0.0
         self.peak = max(self.peak, n * self.bytes(lane))
         inside = {s: self._fake(n, *self.site_shape(s)) for s in lane.sites}
         outputs = self._fake(n, self.outputs)

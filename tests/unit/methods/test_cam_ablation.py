@@ -10,7 +10,7 @@ from tests.unit.methods.test_cam_linear import NET, X, close, inside, one
 from tests.unit.models import Convnet, net
 from torch import Tensor, nn
 
-from pellucid.api import explain
+from pellucid.api import explain, plan, wrap
 from pellucid.core.target import Contrast
 from pellucid.methods.cam_ablation import AblationCAM
 from pellucid.methods.combinators import Smooth
@@ -110,3 +110,14 @@ def test_a_model_that_noted_the_size_of_its_batch_has_a_tail() -> None:
 
 def test_it_can_be_smoothed() -> None:
     assert bool(torch.isfinite(one(Smooth(AblationCAM(channels=2), samples=2)).values).all())
+
+
+def test_a_plan_counts_the_time_behind_the_layer() -> None:
+    """Of the eight modules, the net among them, two finish behind the last rectifier, and six behind the first norm."""
+    handle = wrap(NET)
+    late, early = (plan(handle, X, AblationCAM(at=layer, channels=4)) for layer in ("relu2", "bn1"))
+    assert late.least == early.least and late.least.tails == len(X) * 4
+    with handle.ready(X) as session:
+        forward = session.ready.seconds["forward"]
+    assert early.seconds[0] - late.seconds[0] == pytest.approx(late.least.tails * forward * (6 - 2) / 8)
+    assert late.seconds[0] > forward * (late.least.forward + late.least.tails * 2 / 8)

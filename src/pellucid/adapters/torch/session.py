@@ -221,11 +221,17 @@ class TorchSession:
         self.verification += 1
         return {"forward": middle - start, "backward": time.perf_counter() - middle}
 
-    def seconds(self, lane: Lane, graded: int) -> float:
+    def seconds(self, lane: Lane, graded: int, tail: bool = False) -> float:
         times = self.ready.seconds or {}
         forward, backward = times.get("forward", 0.0), times.get("backward", 0.0)
         once = forward + (backward * graded if lane.gradient else 0.1 * backward * graded if lane.backward else 0.0)
-        return once * (SLOWER if lane.where.variant == DOUBLE else 1)
+        part = self._part_behind(lane.where.edit.site) if tail and lane.where.edit is not None else 1.0
+        return once * part * (SLOWER if lane.where.variant == DOUBLE else 1)
+
+    def _part_behind(self, site: Site) -> float:
+        """The part of the layers that finish after a site, which stands for their part of a row's time."""
+        order = list(self.ready.facts.order)
+        return 1 - (order.index((site.name, site.call or 0)) + 1) / len(order)
 
     # -- evaluation ------------------------------------------------------------------------------------------
 
