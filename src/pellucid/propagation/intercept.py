@@ -58,6 +58,7 @@ class Intercept(TorchFunctionMode):
     against  what a pass of the reference input met, for rules that compare; None in that pass itself, in which the
              calls that the rules would serve are only recorded: afterwards `reference` has them
     canvas   where rules leave something beside the signal: one input more of every call that is served
+    inside   the listener of an earlier pass, when this one is given what its first calls gave: their rules count too
 
     The backward pass may follow inside or outside the block, several times. Then `verify` says whether the result
     can be trusted, and `audit` what happened. Raises RuleError at the start for scripted and compiled submodules, and
@@ -72,6 +73,7 @@ class Intercept(TorchFunctionMode):
         names: bool = True,
         against: Reference | None = None,
         canvas: Tensor | None = None,
+        inside: Intercept | None = None,
     ) -> None:
         super().__init__()
         self.root, self.rules, self.names, self.canvas = root, rules, names, canvas
@@ -88,6 +90,7 @@ class Intercept(TorchFunctionMode):
         self._gates = None if manner.pairs or not (manner.named or manner.ordered or manner.apart) else Gates()
         self._merging = merge.Merging() if manner.merge else None
         self._start = 0
+        self._inside, self._before = inside, 0 if inside is None else inside.runs
 
     def __enter__(self) -> Self:
         """Scan the twin, name its layers, and begin to listen."""
@@ -197,11 +200,21 @@ class Intercept(TorchFunctionMode):
         for stranger in self._strangers:
             if stranger.runs:
                 raise stranger.error(self.rules.name)
-        ran = any(met.runs for met in self._log.met if met.served)
+        ran = self.runs or (self._inside is not None and self._inside.runs > self._before)
         if not (ran or self.manner.pairs):  # rules that compare leave linear operators alone; there may be no others
             raise refusals.nothing_ran(self._log.met, self.rules.name, down_to)
         if isinstance(self.rules, Booked):
             self.rules.tell(self.audit)
+
+    @property
+    def runs(self) -> int:
+        """How often a rule has run."""
+        return sum(met.runs for met in self._log.met if met.served)
+
+    @property
+    def settled(self) -> bool:
+        """Whether a later call can be understood without those before it: nothing is noted of what they made."""
+        return self._gates is None and self._merging is None and self._taking is None and not self._signs.alive
 
     def count_at(self, entering: Tensor) -> None:
         """Count what arrives at a tensor that enters inside the model, as the vectors of token ids do."""

@@ -38,6 +38,11 @@ class Signs:
         """Forget everything."""
         self._by_mask.clear()
 
+    @property
+    def alive(self) -> bool:
+        """Whether there is a mask that somebody may still ask about."""
+        return any(mask() is not None and tensor() is not None for mask, tensor, _, _ in self._by_mask.values())
+
     def compare(self, name: str, args: tuple[Any, ...], mask: Tensor) -> None:
         """Note `mask = x > 0`, `x >= 0` (positive) or `x < 0`, `x <= 0` (negative)."""
         if len(args) == 2 and isinstance(args[0], Tensor) and args[0].requires_grad and is_zero(args[1]):

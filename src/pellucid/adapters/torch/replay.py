@@ -249,11 +249,18 @@ class Recording(Reading):
     """Notes a pass, and keeps what its calls gave for those that will begin later.
 
     cuts  names of weights, before the first reading of which somebody will begin
+    may   whether somebody may begin here, as far as those know who listen too
     """
 
-    def __init__(self, weights: Weights, entering: Iterable[Tensor], cuts: Iterable[str]) -> None:
+    def __init__(
+        self,
+        weights: Weights,
+        entering: Iterable[Tensor],
+        cuts: Iterable[str],
+        may: Callable[[], bool] = lambda: True,
+    ) -> None:
         super().__init__(weights, entering)
-        self.cuts = set(cuts)
+        self.cuts, self.may = set(cuts), may
         self.starts: dict[str, tuple[int, Start]] = {}
         self._functions: list[Any] = []
         self._given: list[Any] = []
@@ -261,7 +268,7 @@ class Recording(Reading):
     def reached(self, new: set[str]) -> None:
         """Keep what is held by somebody."""
         here = sorted(new & self.cuts)
-        if here:
+        if here and self.may():
             start = Start(list(self._functions), [_each_of(one, _firm) for one in self._given])
             self.starts |= dict.fromkeys(here, (self.course.count, start))
 

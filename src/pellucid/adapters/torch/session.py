@@ -195,7 +195,8 @@ class TorchSession:
         if self.turns is not None and lane in self.turns.lanes:
             held = 2 * facts.bytes_largest * len(set(self.turns.cuts.values()))  # what is kept for those that follow
             inside = sum(4 * _size(self.site_shape(s)) for s in lane.sites)
-            return 2 * facts.bytes_all if lane.gradient else 4 * facts.bytes_largest + held + inside
+            graph = lane.gradient or lane.where.rule is not None
+            return 2 * facts.bytes_all if graph else 4 * facts.bytes_largest + held + inside
         if lane.gradient or lane.where.rule is not None:
             return facts.bytes_all * 3 // 4 if self.ready.folded else facts.bytes_all  # folded norms keep nothing
         return 4 * facts.bytes_largest + sum(4 * _size(self.site_shape(s)) for s in lane.sites)
@@ -398,39 +399,62 @@ class TorchSession:
             began = turns.start(lane, rows)
             if began is not None:
                 record, start = began
+                listening = self._listening(net, lane, record.listening)
                 try:
-                    answer = self._pass(net, rows, lane, (record.leaf, record.entering), Replay(start))
+                    answer = self._pass(net, rows, lane, (record.leaf, record.entering), Replay(start), listening)
                 except Diverged:
                     turns.record = None
                 else:
                     answer.whole, answer.tails = 0, rows.count
                     turns.done(lane)
                     return answer
-            points = self._entering(rows, lane)
-            recording = turns.recording(lane, net, points[1])
-            answer = self._pass(net, rows, lane, points, recording)
+            points, listening = self._entering(rows, lane), self._listening(net, lane, None)
+            recording = turns.recording(lane, net, points[1], listening)
+            answer = self._pass(net, rows, lane, points, recording, listening)
             if recording is not None:
-                turns.keep(recording, rows, points, self._net)
+                turns.keep(recording, rows, points, listening, self._net)
             return answer
         except (RuntimeError, MemoryError) as error:
             turns.record = None
             turns.full = turns.full or out_of_memory(error)
             raise
 
+    def _listening(self, net: nn.Module, lane: Lane, inside: Intercept | None) -> Intercept | None:
+        """Who listens to a lane with rules that ask for no layer."""
+        rule: Any = lane.where.rule
+        return None if rule is None or not lane.backward else Intercept(net, rule, inside=inside)
+
     def _pass(
-        self, net: nn.Module, rows: Rows, lane: Lane, points: tuple[Tensor, Tensor], mode: Recording | Replay | None
+        self,
+        net: nn.Module,
+        rows: Rows,
+        lane: Lane,
+        points: tuple[Tensor, Tensor],
+        mode: Recording | Replay | None,
+        listening: Intercept | None,
     ) -> Answer:
         leaf, entering = points
+        tape = Tape(self.sites, lane, rows, leaf)
         with torch.set_grad_enabled(lane.backward):
-            tape = Tape(self.sites, lane, rows, leaf)
-            with nullcontext() if mode is None else mode:
+            with listening or nullcontext(), mode or nullcontext():
+                if listening is not None and self.ready.facts.entrance is not None and entering.is_floating_point():
+                    listening.count_at(entering)
                 out = self._forward(net, entering, tape)
             if isinstance(mode, Replay):
                 mode.verify()
-            if lane.backward:
-                return answered(rows, out, leaf, tape, lane, self.card.name, again=True)
-            sites = {site: t.clone() for site, t in tape.seen.items()}
-            return Answer(out.clone(), rows.objective(out, tape.seen).clone(), sites=sites)
+            if not lane.backward:
+                sites = {site: t.clone() for site, t in tape.seen.items()}
+                return Answer(out.clone(), rows.objective(out, tape.seen).clone(), sites=sites)
+            answer = answered(rows, out, leaf, tape, lane, self.card.name, again=mode is not None)
+        if listening is not None:
+            self._verified(net, lane, listening, whole=not isinstance(mode, Replay))
+        return answer
+
+    def _verified(self, net: nn.Module, lane: Lane, listening: Intercept, whole: bool) -> None:
+        """After the backward pass; whole: all calls were heard, so that it can be said what the rules served."""
+        listening.verify("" if lane.gradient else ", ".join(site.name or "(the model)" for site in lane.slopes))
+        if whole:
+            self._note(net, listening)
 
     # -- tails -----------------------------------------------------------------------------------------------
 
@@ -486,8 +510,7 @@ class TorchSession:
             ends = leaf if listening is None or listening.canvas is None else listening.canvas
             answer = answered(rows, out, ends, tape, lane, self.card.name)
         if listening is not None:
-            listening.verify("" if lane.gradient else ", ".join(site.name or "(the model)" for site in lane.slopes))
-            self._note(net, listening)
+            self._verified(net, lane, listening, whole=True)
         return answer
 
     def _entering(self, rows: Rows, lane: Lane) -> tuple[Tensor, Tensor]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pellucid.adapters.torch.replay import Course, Names, Recording, Start, Weights
 from pellucid.core.ask import DOUBLE, Lane, Rows, Where
+from pellucid.propagation import Intercept
+from pellucid.propagation.gates import UNNAMED
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,6 +23,7 @@ class Record:
     numbers: Tensor
     leaf: Tensor
     entering: Tensor
+    listening: Intercept | None
     starts: Mapping[Lane, Start]
 
     def of(self, rows: Rows) -> bool:
@@ -49,15 +53,21 @@ class Turns:
         start = None if record is None else record.starts.get(lane)
         return None if record is None or start is None or not record.of(rows) else (record, start)
 
-    def recording(self, lane: Lane, net: nn.Module, entering: Tensor) -> Recording | None:
+    def recording(self, lane: Lane, net: nn.Module, entering: Tensor, listening: Intercept | None) -> Recording | None:
         """To be run under, by the first lane."""
         self.record = None
         if self.full or lane != self.lanes[0]:
             return None
-        return Recording(Weights(net), [entering], self.cuts.values())
+        may = (lambda: True) if listening is None else (lambda: listening.settled)
+        return Recording(Weights(net), [entering], self.cuts.values(), may)
 
     def keep(
-        self, made: Recording, rows: Rows, points: tuple[Tensor, Tensor], net: Callable[[Lane], nn.Module]
+        self,
+        made: Recording,
+        rows: Rows,
+        points: tuple[Tensor, Tensor],
+        listening: Intercept | None,
+        net: Callable[[Lane], nn.Module],
     ) -> None:
         """Keep a pass for those who may begin in it: no weight that they have changed is read before they begin."""
         starts: dict[Lane, Start] = {}
@@ -66,7 +76,7 @@ class Turns:
             if name in made.starts and made.course.fits(made.starts[name][0], changed):
                 starts[lane] = made.starts[name][1]
         leaf, entering = points
-        self.record = Record(rows.build().clone(), rows.b, leaf, entering, starts) if starts else None
+        self.record = Record(rows.build().clone(), rows.b, leaf, entering, listening, starts) if starts else None
 
     def done(self, lane: Lane) -> None:
         """The last lane has had these rows."""
@@ -75,10 +85,12 @@ class Turns:
 
 
 def may_begin_inside(lane: Lane) -> bool:
-    """Whether a pass of this lane has calls of torch alone, in an order that no rule and no edit has a say in."""
+    """Whether no edit has a say in a pass of this lane, and no rule that looks at more than the operator it serves."""
     where, variant = lane.where, lane.where.variant
     known = variant is not None and variant != DOUBLE and not variant.shift and variant.modules is not None
-    return known and where == Where(variant=variant)
+    rule: Any = where.rule
+    plain = rule is None or (rule.manner == UNNAMED and not getattr(rule, "counts", False))
+    return known and plain and where == Where(variant=variant, rule=rule)
 
 
 def cuts(course: Course, lanes: Sequence[Lane], twin: nn.Module) -> dict[Lane, str]:

@@ -194,15 +194,17 @@ REPLAYED: dict[str, Callable[[], nn.Module]] = {
 }
 WHOLE: dict[str, Callable[[], nn.Module]] = {"writing": Writing}
 ANY = REPLAYED | WHOLE | {"counting": Counting}
-METHODS = ("gradient", "grad_cam", "occlusion", "integrated_gradients", "guided_backprop", "lrp")
+METHODS = ("gradient", "grad_cam", "occlusion", "integrated_gradients", "guided_backprop", "rect_grad", "lrp")
 IMPOSSIBLE = {
     ("functional", "grad_cam"),
     ("functions", "lrp"),
     ("functions", "guided_backprop"),
+    ("functions", "rect_grad"),
     ("writing", "grad_cam"),
     ("counting", "lrp"),
     ("transformer", "lrp"),
     ("transformer", "guided_backprop"),
+    ("transformer", "rect_grad"),
 }
 """Methods that refuse the net."""
 PAIRS = [
@@ -292,8 +294,15 @@ def test_every_order_and_likeness(order: str, likeness: str) -> None:
                 same(got, measured(module, method, x, order=order, likeness=likeness, at_once=at_once))
 
 
-@pytest.mark.parametrize("method", ["gradient", "occlusion", "grad_cam"])
-@pytest.mark.parametrize("name", sorted(REPLAYED.keys() - {"functional"}))
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        (name, method)
+        for name in REPLAYED
+        for method in ("gradient", "occlusion", "grad_cam", "guided_backprop", "deconvnet")
+        if (name, method.replace("deconvnet", "guided_backprop")) not in IMPOSSIBLE
+    ],
+)
 def test_these_nets_are_replayed(name: str, method: str) -> None:
     got = measured(net(REPLAYED[name]), method, rows())
     with whole():
@@ -307,7 +316,7 @@ def test_a_net_that_writes_into_itself_runs_whole() -> None:
     assert measured(net(Writing), "gradient", rows()).passes.tails == 0
 
 
-@pytest.mark.parametrize("method", ["gradient", "occlusion", "grad_cam", "smooth_grad"])
+@pytest.mark.parametrize("method", ["gradient", "occlusion", "grad_cam", "smooth_grad", "guided_backprop"])
 def test_operators_before_the_first_changed_weight_run_once(method: str) -> None:
     """Redrawn are the head; c too; b too; all. So the second pass leaves out a and b, the third a."""
     module, x = net(Plain), rows(1)
@@ -392,7 +401,7 @@ def test_out_of_memory_halves_the_rows_as_always(monkeypatch: pytest.MonkeyPatch
 def test_what_is_planned_is_what_is_run() -> None:
     module, x = net(Residual), rows(3)
     handle = api.wrap(module)
-    for method in ("gradient", "grad_cam", "occlusion", "lrp"):
+    for method in ("gradient", "grad_cam", "occlusion", "guided_backprop", "lrp"):
         chosen = registry.make_all([method])
         metric = registry.make_metric("parameter_randomisation", {"steps": 4})
         planned = api.plan(handle, x, chosen, metrics=[metric], target=1)
