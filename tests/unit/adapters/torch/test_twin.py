@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from pellucid.adapters.torch import TorchModel
-from pellucid.adapters.torch.twin import Watch, make, scripted, unwrap
+from pellucid.adapters.torch.twin import Watch, make, scripted, unwrap, varied
 from pellucid.api import explain
+from pellucid.core.ask import Variant
 from pellucid.methods.gradient import Gradient
 from pellucid.preprocess import Preprocess
 
@@ -61,6 +62,18 @@ def test_a_parametrised_layer_shares_what_its_weight_is_computed_from(how: Calla
     torch.testing.assert_close(twin.weight, module.weight, check_stride=False)
     ours = {p.data_ptr() for p in module.parameters()}
     assert {p.data_ptr() for p in twin.parameters()} == ours
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_a_variant_of_a_recurrent_layer_has_the_weights_of_the_variant(kind: Any) -> None:
+    module, x = net(kind(3, 4)), torch.rand(5, 1, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    other = varied(make(module), Variant("twice", lambda weights: {name: 2 * t for name, t in weights.items()}), "net")
+    wanted = copy.deepcopy(module)
+    with torch.no_grad():
+        for parameter in wanted.parameters():
+            parameter.mul_(2)
+        torch.testing.assert_close(other(x)[0], wanted(x)[0])
+        assert not torch.allclose(other(x)[0], module(x)[0])
 
 
 def test_checkpointing_is_off_on_the_twin_alone() -> None:
