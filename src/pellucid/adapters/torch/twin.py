@@ -174,9 +174,7 @@ def varied(twin: nn.Module, variant: Variant, name: str) -> nn.Module:
         owner, _, last = path.rpartition(".")
         module = net.get_submodule(owner) if owner else net
         if last in module._parameters:
-            module._parameters[last] = new = nn.Parameter(value.detach(), requires_grad=False)
-            if isinstance(module, nn.RNNBase):  # it keeps a list of its own
-                module._flat_weights[module._flat_weights_names.index(last)] = new
+            module._parameters[last] = nn.Parameter(value.detach(), requires_grad=False)
         else:
             module._buffers[last] = value.detach()
     if variant.shift:
