@@ -120,7 +120,8 @@ def scorecard(
         photos=entries[0].inputs.name,
         columns=columns,
         lines=lines,
-        advice=advise(lines, columns, len(entries[0]), ALPHA),
+        advice=advise(lines, columns, len(entries[0]), ALPHA, _what(entries[0])),
+        what=_what(entries[0]),
         level=LEVEL,
         seconds=time.perf_counter() - start,
         rows=sum(them[0].passes.work for them in (measured, more) if them)
@@ -145,6 +146,10 @@ def _usual_metrics(handle: Handle) -> tuple[Metric, ...]:
 def _suite(handle: Handle, sanity: bool) -> list[tuple[str, str]]:
     known = [(t.name, t.metric) for t in TESTS if t.name in SUITE]
     return [(t, n) for t, n in known if sanity and registry.find_metric(n).about.needs <= handle.can | {Can.SCORE}]
+
+
+def _what(e: Explanation) -> str:
+    return "text" if e.inputs.tokens else "row" if e.inputs.features or e.inputs.picture is None else "photo"
 
 
 def _alone(handle: Handle, photos: Any, method: Method, target: Any) -> Run:

@@ -40,11 +40,12 @@ def command(
     import pellucid
 
     handle = load_model(first or named or BUNDLED, pretrained)
-    inputs = list(given(rest, [handle]).each) if rest else None
-    found = pellucid.doctor(handle, inputs)
-    talk.say(told(found))
-    talk.document(document(found))
-    if found.errors or (strict and found.warnings):
+    found = given(rest, [handle]) if rest else None
+    inputs = None if found is None else found.each if found.what == "row" else list(found.each)
+    examined = pellucid.doctor(handle, inputs)
+    talk.say(told(examined))
+    talk.document(document(examined))
+    if examined.errors or (strict and examined.warnings):
         ctx.exit(FAILED)
 
 

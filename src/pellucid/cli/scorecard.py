@@ -69,8 +69,8 @@ def command(
 
     Methods × metrics over photos, sanity tests, and a recommendation with its reasons and its doubt.
 
-    INPUT are pictures or folders of the kind that matters, eight or more. Without any, four photos of scikit-image and
-    a part of each are taken. Takes minutes; fewer than six photos can show no difference.
+    INPUT are pictures, folders, texts or rows of the kind that matters, as for `explain`, eight or more. Without any,
+    four photos of scikit-image and a part of each are taken. Takes minutes; fewer than six can show no difference.
     """
     name, inputs = one_model(words, named)
     files = free(place, (PAGE, NUMBERS, PICTURE), ENDINGS, overwrite)
@@ -84,7 +84,7 @@ def command(
     failed: list[str] = []
     if inputs:
         found = given(inputs, [handle])
-        photos = list(found.each)
+        photos = found.each if found.what == "row" else list(found.each)
         failed = [" ".join(str(why).split()) for why in found.failed]
         for why in failed:
             talk.warn(text.clean(why))

@@ -111,6 +111,8 @@ class Scorecard:
     seconds: float
     rows: int
     """Of everything."""
+    what: str = "photo"
+    """What was explained: `photo`, `text` or `row`."""
     sanity: Sanity | None = field(default=None, repr=False)
     measurements: Measurements = field(default=Measurements(), repr=False)
     explanations: Explanations = field(default=Explanations(), repr=False)
@@ -131,6 +133,7 @@ class Scorecard:
             "schema": SCHEMA,
             "model": asdict(self.model),
             "photos": list(self.photos),
+            "what": self.what,
             "columns": [asdict(c) for c in self.columns],
             "lines": [{**asdict(one), "candidate": one.candidate} for one in self.lines],
             "advice": asdict(self.advice),
@@ -171,9 +174,9 @@ def table(card: Scorecard) -> str:
     wide = [max(len(row[i]) for row in body) for i in range(len(heads))]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, wide, strict=True)).rstrip() for row in body]
     notes = [
-        f"{many(len(card.photos))}, {card.level:.0%} intervals of the mean over photos (Student's t); rank: mean over "
-        "photos and the metrics that decide, 1 for the best; ( ) a control, which knows nothing of the model; rows and "
-        "seconds per photo of the method alone."
+        f"{many(len(card.photos), card.what)}, {card.level:.0%} intervals of the mean over {card.what}s (Student's t); "
+        f"rank: mean over {card.what}s and the metrics that decide, 1 for the best; ( ) a control, which knows nothing of "
+        f"the model; model rows and seconds per {card.what} of the method alone."
     ]
     return "\n".join([*lines, "", *notes, "", str(card.advice)])
 
@@ -204,7 +207,7 @@ def best(card: Scorecard, cell: Cell, i: int) -> bool:
     return better in ends and abs(cell.mean - ends[better]) <= NEAR * (max(means) - min(means))
 
 
-def advise(lines: Sequence[Line], columns: Sequence[Column], photos: int, alpha: float) -> Advice:
+def advise(lines: Sequence[Line], columns: Sequence[Column], photos: int, alpha: float, what: str = "photo") -> Advice:
     """The cheapest of those that cannot be told apart from the best candidate, with reasons and doubts.
 
     What ranks no better than a control is not taken, however cheap.
@@ -226,15 +229,16 @@ def advise(lines: Sequence[Line], columns: Sequence[Column], photos: int, alpha:
     if pick is not best:
         ratio = best.rows / max(pick.rows, 1e-9)
         reasons.append(
-            f"{pick.title} (mean rank {pick.score:.1f}) cannot be told apart from it on these photos "
+            f"{pick.title} (mean rank {pick.score:.1f}) cannot be told apart from it on these {what}s "
             f"(p = {pick.p:.2g}) and costs {ratio:.3g} times less."
         )
     if same := [o.title for o in tied if o is not best and o.ranks == best.ranks]:
-        reasons.append(f"{' and '.join(same)} {'does' if len(same) == 1 else 'do'} exactly as well on every photo.")
+        reasons.append(f"{' and '.join(same)} {'does' if len(same) == 1 else 'do'} exactly as well on every {what}.")
     if beaten:
         named = ", ".join(c.title.lower() for c in beaten)
         reasons.append(f"{best.title} beats what knows nothing of the model: {named} (p < {alpha:g}).")
-    doubts = (*_doubts(lines, tied, rejected, strong, best, columns, photos, alpha), *_beaten(pick, best, controls))
+    unsure = _doubts(lines, tied, rejected, strong, best, columns, many(photos, what), 2 / 2**photos >= alpha, alpha)
+    doubts = (*unsure, *_beaten(pick, best, controls, what))
     if any(c.method == RANDOM or c.score <= best.score for c in strong):
         return Advice(method=None, title="", tied=tuple(o.title for o in tied), reasons=tuple(reasons), doubts=doubts)
     return Advice(
@@ -249,15 +253,16 @@ def _doubts(
     strong: Sequence[Line],
     best: Line,
     columns: Sequence[Column],
-    photos: int,
+    photos: str,
+    few: bool,
     alpha: float,
 ) -> tuple[str, ...]:
     doubts: list[str] = []
     if len(tied) > 1:
         others = ", ".join(o.title for o in tied if o is not best)
-        doubts.append(f"{len(tied)} methods cannot be told apart on {many(photos)}: {best.title} and {others}.")
-    if 2 / 2**photos >= alpha:
-        doubts.append(f"{many(photos)} can never give p < {alpha:g}, whatever the maps: take six or more.")
+        doubts.append(f"{len(tied)} methods cannot be told apart on {photos}: {best.title} and {others}.")
+    if few:
+        doubts.append(f"{photos} can never give p < {alpha:g}, whatever the maps: take six or more.")
     if strong:
         named = ", ".join(c.title.lower() for c in strong)
         doubts.append(f"It is not beyond doubt better than what knows nothing of the model: {named}.")
@@ -269,21 +274,20 @@ def _doubts(
     return tuple(doubts)
 
 
-def _beaten(pick: Line, best: Line, controls: Sequence[Line]) -> tuple[str, ...]:
+def _beaten(pick: Line, best: Line, controls: Sequence[Line], what: str) -> tuple[str, ...]:
     """Which controls a cheaper method than the best, which alone was tested against them, does not always beat."""
     doubts: list[str] = []
     for control in controls if pick is not best else ():
         wins = sum(a < b for a, b in zip(pick.ranks, control.ranks, strict=True))
         if wins < len(pick.ranks):
-            doubts.append(
-                f"{pick.title} ranks better than {control.title.lower()} on {wins} of {many(len(pick.ranks))}."
-            )
+            all_ = many(len(pick.ranks), what)
+            doubts.append(f"{pick.title} ranks better than {control.title.lower()} on {wins} of {all_}.")
     return tuple(doubts)
 
 
-def many(photos: int) -> str:
-    """So many photos."""
-    return f"{photos} photo" if photos == 1 else f"{photos} photos"
+def many(count: int, what: str = "photo") -> str:
+    """So many photos, texts or rows."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _winner(lines: Sequence[Line], i: int) -> str:

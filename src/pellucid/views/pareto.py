@@ -30,7 +30,7 @@ def pareto(card: Scorecard, *, title: bool = True) -> Figure:
     marks: list[Mark] = [Text(x=LEFT - 52, y=50 if title else 34, text=_under(card), size=SMALL, colour=QUIET)]
     if title:
         marks.append(Text(x=LEFT - 52, y=30, text="Faithfulness against cost", size=15, colour=INK, weight="Medium"))
-    marks += _frame(across, down, points, [*points, *controls])
+    marks += _frame(across, down, points, [*points, *controls], card.what)
     for one in controls:
         marks += _control(one, down(one.score), controls, down)
     marks += _front(points, across, down)
@@ -84,7 +84,7 @@ class _score:  # noqa: N801 - read as a function
         return list(range(int(self.low), int(self.high) + 1, step))
 
 
-def _frame(across: _cost, down: _score, points: Sequence[Line], lines: Sequence[Line]) -> list[Mark]:
+def _frame(across: _cost, down: _score, points: Sequence[Line], lines: Sequence[Line], what: str) -> list[Mark]:
     marks: list[Mark] = []
     for tick in across.ticks:
         x = across(tick)
@@ -98,7 +98,7 @@ def _frame(across: _cost, down: _score, points: Sequence[Line], lines: Sequence[
         Text(
             x=LEFT + WIDE / 2,
             y=TOP + HIGH + 42,
-            text="model rows per photo, forward and backward (cheaper to the left)",
+            text=f"model rows per {what}, forward and backward (cheaper to the left)",
             size=12,
             colour=QUIET,
             anchor="m",
@@ -182,10 +182,10 @@ def _cross(x: float, y: float) -> list[Mark]:
 
 def _under(card: Scorecard) -> str:
     decide = " and ".join(c.title.lower() for c in card.columns if c.decides)
-    said = f"{plain(card.model.name)}, {many(len(card.photos))}; ranks by {decide}"
+    said = f"{plain(card.model.name)}, {many(len(card.photos), card.what)}; ranks by {decide}"
     return said + ("; × failed a sanity test" if any(o.failed and not o.candidate for o in card.lines) else "")
 
 
 def _alt(card: Scorecard, points: Sequence[Line]) -> str:
-    said = "; ".join(f"{o.title}: mean rank {o.score:.1f} at {o.rows:.0f} rows per photo" for o in points)
+    said = "; ".join(f"{o.title}: mean rank {o.score:.1f} at {o.rows:.0f} rows per {card.what}" for o in points)
     return f"Mean rank against cost. {said}."

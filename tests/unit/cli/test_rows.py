@@ -59,7 +59,7 @@ def test_rows_of_a_file_are_explained(run: Run, model: str, rows: Path, tmp_path
     (entry,) = json.loads(done.stdout)["explanations"]
     first, second = entry["rows"]
     assert [c["column"] for c in first["columns"]] == ["age", "weight", "city", "code", "since"]
-    assert [c["cell"] for c in second["columns"]] == ["7", "missing", "Bern", "1", "2020-02-01"]
+    assert [c["cell"] for c in second["columns"]] == [7, "missing", "Bern", "1", "2020-02-01"]
     assert {c["column"]: c["says"] for c in first["columns"]}["city"] == "city = Rome"
     assert max(first["columns"], key=lambda c: abs(c["value"]))["column"] == "city"
     page = (tmp_path / "o" / "report.html").read_text()
@@ -96,3 +96,17 @@ def test_what_cannot_be_read_is_refused(run: Run, model: str, rows: Path, tmp_pa
     assert "takes rows of a table" in run("explain", model, "a text with spaces").stderr
     assert "is a table" in run("explain", TINY, rows).stderr
     assert "models of tables beside" in run("compare", model, TINY, rows).stderr
+
+
+def test_rows_have_a_scorecard_and_a_doctor(run: Run, model: str, rows: Path, tmp_path: Path) -> None:
+    out = tmp_path / "card"
+    done = run("scorecard", model, rows, "-m", "kernel_shap,tabular_lime", "--metric", "deletion", "-o", out)
+    assert done.exit_code == 0, done.output
+    assert "2 rows, 95% intervals of the mean over rows" in done.output and "photo" not in done.output
+    page = (out / "scorecard.html").read_text(encoding="utf-8")
+    assert "<dt>Rows</dt>" in page and "photo" not in page.partition("</head>")[2].partition("<script")[0].lower()
+    usual = run("scorecard", model, rows, "--no-sanity", "--json")
+    assert usual.exit_code == 0, usual.output
+    found = run("doctor", model, rows)
+    assert found.exit_code == 0 and "club" in found.output
+    assert "photos" in run("scorecard", model).stderr

@@ -13,6 +13,7 @@ from pellucid.core.diagnosis import Finding
 from pellucid.core.errors import NonFinite, SiteError
 from pellucid.core.points import generator
 from pellucid.core.site import AUTO
+from pellucid.preprocess import Table
 
 APART = {torch.float64: 1e-9, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.02}
 """How far the scores of a row may differ, beside other rows, relative to their spread: rounding, and nothing else."""
@@ -99,7 +100,7 @@ def rows_apart(patient: Patient) -> Iterator[Finding]:
     """Is a row's answer the same, whatever stands beside it?"""
     if "random" in patient.seen:
         raise NotExamined("the model is random")
-    x = _beside(patient.rows)
+    x = _beside(patient)
     together, alone = patient.raw(x), torch.cat([patient.raw(row[None]) for row in x])
     gap = float((together - alone).abs().max()) / max(_spread(alone), 1e-12)
     limit = APART.get(patient.handle.dtype, 1e-3)
@@ -113,8 +114,11 @@ def rows_apart(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def _beside(x: Tensor) -> Tensor:
-    """Three different rows: those given, their mirror images and shuffles."""
+def _beside(patient: Patient) -> Tensor:
+    """Three different rows: those given, others of their table, or mirror images and shuffles."""
+    x, table = patient.rows, patient.handle.preprocess
+    if isinstance(table, Table):  # not every number is a category
+        return torch.cat([x[:3], table.background[:3].to(x)])[:3]
     rows = [x[:3]] if not x.is_floating_point() else [x[:3], x[:1].flip(-1), 0.5 * x[:1]]
     if not x.is_floating_point():
         order = torch.randperm(x.shape[1], generator=generator(SEED, "beside")).to(x.device)
@@ -131,14 +135,18 @@ def reads_its_input(patient: Patient) -> Iterator[Finding]:
     if "random" in patient.seen or not patient.rows.is_floating_point():
         raise NotExamined
     x = patient.rows[:1]
-    noise = torch.rand(x.shape, generator=generator(SEED, "noise"), dtype=torch.float32).to(x)
-    others = torch.cat([x * 0, x * 0.5 + noise, x.flatten(1).flip(1).reshape(x.shape)])
+    table = patient.handle.preprocess
+    if isinstance(table, Table):
+        others = table.background[:32].to(x)
+    else:
+        noise = torch.rand(x.shape, generator=generator(SEED, "noise"), dtype=torch.float32).to(x)
+        others = torch.cat([x * 0, x * 0.5 + noise, x.flatten(1).flip(1).reshape(x.shape)])
     gap = float((patient.raw(others) - patient.raw(x)).abs().max())
     if gap == 0:
         yield Finding(
             name="ignores_its_input",
             severity="error",
-            says="three other inputs, noise among them, get exactly the same answer",
+            says=f"{len(others)} other inputs get exactly the same answer",
             evidence={"largest difference of the scores": gap},
             fix="look for dead rectifiers, a wrong range of the rows, or an output that is no score",
         )
