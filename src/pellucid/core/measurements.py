@@ -326,7 +326,9 @@ def _sound(m: Measurement) -> bool:
     words = [m.metric, m.title, m.better, m.output, m.judged.title, m.judged.output, m.judged.method, m.model.name]
     lists = [m.images, m.values, m.reasons, m.judged.target, *([] if m.std_error is None else [m.std_error])]
     whole = all(isinstance(one, tuple) and len(one) == len(m.values) for one in lists)
-    if not whole or m.better not in ARROWS or not isinstance(m.extras, Mapping) or not isinstance(m.params, Mapping):
+    if not whole or type(m.judged.place) is not int:
+        return False
+    if m.better not in ARROWS or not isinstance(m.extras, Mapping) or not isinstance(m.params, Mapping):
         return False
     words += [*m.images, *m.reasons, *m.judged.target]
     numbers = [*m.values, *(m.std_error or ()), *m.range, m.seconds]

@@ -75,6 +75,15 @@ def test_only_our_errors_escape_from_measurements(data: st.DataObject, tmp_path_
         str(Measurements.read(file))
 
 
+@pytest.mark.parametrize("instead", [{}, [], None, "a", 0.5, {"number": "nan"}])
+def test_a_value_of_another_kind_anywhere_in_measurements(instead: Any, tmp_path: Path) -> None:
+    whole = json.loads((DATA / "seeds/measurements/one.json").read_text(encoding="utf-8"))
+    for at in paths(whole):
+        (tmp_path / "one.json").write_text(json.dumps(put(whole, at, instead)), encoding="utf-8")
+        with suppress(PellucidError):
+            str(Measurements.read(tmp_path / "one.json"))
+
+
 @settings(max_examples=100, deadline=None)
 @given(edits=EDITS, cut=st.integers(0, 3000))
 def test_only_our_errors_escape_from_edited_measurements(
