@@ -86,6 +86,8 @@ def explain(
              records say how; adaptive methods are limited
     save     a folder to stream to; then the result reads its numbers from there, and memory does not grow with
              the number of photos
+    progress called with (rows done, rows expected), first with none done; methods that go on as they need may raise
+             what is expected
     Returns Explanations, ordered by method, then target; each entry holds all images.
     Raises subclasses of PellucidError; arguments are checked before anything is computed.
     """

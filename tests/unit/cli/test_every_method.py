@@ -101,7 +101,7 @@ def test_it_runs_with_progress(name, call, bar):
     assert done[0] == 0 and done == sorted(set(done)) and done[-1] == count
     assert all(n <= total for n, total in bar.told)
     if bar.pace.open:
-        assert name == "anchors"
+        assert name == "anchors"  # of all others it is known from the start, at their defaults
         assert bar.rows[-1] == f"{count} rows, and more as they are needed"
     else:
         assert {total for _, total in bar.told} == {count}
