@@ -306,7 +306,7 @@ def _explanations(inputs: Any) -> list[Explanation]:
 
 
 def report(
-    explanations: Explanations | Sequence[Explanation] | Scorecard,
+    explanations: Explanation | Explanations | Sequence[Explanation] | Scorecard,
     path: str | Path,
     *,
     title: str | None = None,

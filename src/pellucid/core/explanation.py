@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from operator import index
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -511,3 +511,19 @@ def _ragged(tensors: Sequence[Tensor]) -> Tensor:
     most = [max(sizes) for sizes in zip(*(t.shape[1:] for t in tensors), strict=True)]
     room = [[n for m, k in zip(most, t.shape[1:], strict=True) for n in (m - k, 0)][::-1] for t in tensors]
     return torch.cat([torch.nn.functional.pad(t, pad) if any(pad) else t for t, pad in zip(tensors, room, strict=True)])
+
+
+def listed(what: Explanation | Iterable[Explanation]) -> list[Explanation]:
+    """What `explain` gave, one or many, as a list. Raises InputError for anything else."""
+    if isinstance(what, Explanation):
+        return [what]
+    given: object = what
+    found = list(what) if isinstance(given, Iterable) and not isinstance(given, (str, bytes)) else None
+    if found is None or not all(isinstance(one, Explanation) for one in cast("list[object]", found)):
+        holds = isinstance(getattr(given, "explanations", None), Explanations)
+        raise InputError(
+            f"a {type(given).__name__} in the place of explanations",
+            "explanations, as `explain` gives them",
+            "it has them: .explanations" if holds else "",
+        )
+    return found

@@ -175,8 +175,8 @@ def table(card: Scorecard) -> str:
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, wide, strict=True)).rstrip() for row in body]
     notes = [
         f"{many(len(card.photos), card.what)}, {card.level:.0%} intervals of the mean over {card.what}s (Student's t); "
-        f"rank: mean over {card.what}s and the metrics that decide, 1 for the best; ( ) a control, which knows nothing of "
-        f"the model; model rows and seconds per {card.what} of the method alone."
+        f"rank: mean over {card.what}s and the metrics that decide, 1 for the best; ( ) a control, which knows nothing "
+        f"of the model; model rows and seconds per {card.what} of the method alone."
     ]
     return "\n".join([*lines, "", *notes, "", str(card.advice)])
 

@@ -26,6 +26,7 @@ from pellucid.core.explanation import (
     Prediction,
     Record,
     cat,
+    listed,
 )
 
 SCHEMA = 1
@@ -41,7 +42,7 @@ def save(
     path: ends in .safetensors (added when there is no suffix). Raises FileExists unless overwrite, InputError for none.
     The file appears whole or not at all.
     """
-    entries = [what] if isinstance(what, Explanation) else list(what)
+    entries = listed(what)
     if not entries:
         raise InputError("no explanations to save", "at least one")
     target = Path(path)

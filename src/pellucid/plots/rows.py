@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pellucid.core.errors import InputError
-from pellucid.core.explanation import Explanation
+from pellucid.core.explanation import Explanation, listed
 from pellucid.core.frame import probability_of
 from pellucid.views.cell import INK, QUIET, RED
 from pellucid.views.figure import Mark, Text
@@ -30,7 +30,7 @@ def rows_of(explanations: Asked) -> list[Explanation]:
 
     Raises InputError where there are none.
     """
-    them = [explanations] if isinstance(explanations, Explanation) else list(explanations)
+    them = listed(explanations)
     cases = list(dict.fromkeys(name for one in them for name in one.inputs.name))
     rows = [row for case in cases for one in them for row in one if row.inputs.name[0] == case]
     if not rows:

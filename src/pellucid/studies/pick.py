@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pellucid.core.errors import InputError, ParameterError
-from pellucid.core.explanation import HEIGHT, TOKEN, WIDTH, Explanation, Explanations
+from pellucid.core.explanation import HEIGHT, TOKEN, WIDTH, Explanation, Explanations, listed
 
 FEW = 5
 """Features of a row that count as shown, unless told otherwise."""
@@ -50,7 +50,7 @@ def submodular_pick(
     for name, number in (("count", count), ("features", 1 if features is None else features)):
         if isinstance(number, bool) or number < 1:
             raise ParameterError(f"{name}={number!r}", "a whole number, 1 or more")
-    given = (explanations,) if isinstance(explanations, Explanation) else tuple(explanations)
+    given = tuple(listed(explanations))
     rows = [row for one in given for row in one]
     if not rows:
         raise InputError("no explanations", "explanations of at least one row")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from pellucid.core.explanation import TOKEN, Explanation
+from pellucid.core.explanation import TOKEN, Explanation, listed
 from pellucid.views.columns import columns
 from pellucid.views.drawing import draw
 from pellucid.views.grid import variants
@@ -29,7 +29,7 @@ def save_maps(
     look       how to draw; None draws each by its kind.
     Raises FileExists before anything is written if a file is in the way and `overwrite` is False.
     """
-    them = [explanations] if isinstance(explanations, Explanation) else list(explanations)
+    them = listed(explanations)
     paths = [Path(folder) / name for name in map_names(them)]
     refuse_existing(paths, overwrite)
     make_folder(Path(folder))

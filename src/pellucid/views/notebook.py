@@ -9,7 +9,7 @@ from html import escape
 
 from PIL import Image
 
-from pellucid.core.explanation import HEIGHT, TOKEN, WIDTH, Explanation
+from pellucid.core.explanation import HEIGHT, TOKEN, WIDTH, Explanation, listed
 from pellucid.views.cell import chips_of, strip
 from pellucid.views.columns import columns
 from pellucid.views.drawing import draw, look_of
@@ -47,7 +47,7 @@ def mime_bundle(explanations: Iterable[Explanation]) -> dict[str, object]:
 
     The first six maps are shown, then how many more there are. Explanations that are no maps are told in words.
     """
-    them = [explanations] if isinstance(explanations, Explanation) else list(explanations)
+    them = listed(explanations)
     rows = [row for e in them for row in e]
     plain = "\n".join(repr(e) for e in them) or "no explanations"
     maps = [row for row in rows if {HEIGHT, WIDTH} <= set(row.dims) or TOKEN in row.dims or is_row(row)][:SHOWN]

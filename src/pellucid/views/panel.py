@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pellucid.core.errors import ParameterError
-from pellucid.core.explanation import Explanation
+from pellucid.core.explanation import Explanation, listed
 from pellucid.views.cell import INK, LINE, QUIET, Style, cell_marks, photo_marks
 from pellucid.views.drawing import Ends, look_of, shared_scale
 from pellucid.views.figure import Box, Figure, Mark, Text, bottom
@@ -52,7 +52,7 @@ def panel(
         raise ParameterError(
             f"size={size}, max_columns={max_columns}, max_images={max_images}", "size ≥ 64, the others ≥ 1"
         )
-    them = [explanations] if isinstance(explanations, Explanation) else list(explanations)
+    them = listed(explanations)
     groups, left_out = arrange(them, columns, max_images)
     longest = max(len(line) for group in groups for row in group.rows for line in lines_of(row.cells, max_columns))
     across = max(2 * MARGIN + (longest + 1) * (size + GAP) - GAP, NARROWEST)

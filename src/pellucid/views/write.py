@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-from pellucid.core.errors import FileExists, InputError
+from pellucid.core.errors import FileExists, InputError, ParameterError
 
 LONGEST = 128
 
@@ -30,6 +30,16 @@ def write_bytes(path: Path, content: bytes, overwrite: bool = False) -> Path:
     finally:
         beside.unlink(missing_ok=True)
     return path
+
+
+def page_at(path: str | Path) -> Path:
+    """Where a page is written. Raises ParameterError for the ending of another kind of file."""
+    where = Path(path)
+    if where.suffix.lower() not in (".html", ".htm"):
+        raise ParameterError(
+            f"a report as {where.name!r}", "a name that ends in .html", "panel(...).save for a picture"
+        )
+    return where
 
 
 def _link(beside: Path, path: Path) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from tests.unit.views.planted import planted
 
-from pellucid.core.errors import FileExists, InputError
+import pellucid
+from pellucid.core.errors import FileExists, InputError, ParameterError
+from pellucid.core.explanation import Explanations
 from pellucid.views import save_maps
 from pellucid.views.files import map_names
 from pellucid.views.write import safe_name, unlike, write_bytes
@@ -103,4 +108,29 @@ def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr("pellucid.views.write.os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk")))
     with pytest.raises(OSError, match="disk"):
         write_bytes(tmp_path / "a.png", b"x", overwrite=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_no_explanation_is_refused_wherever_it_is_shown(tmp_path: Path) -> None:
+    whole = planted(torch.ones(1, 4, 4))
+
+    class Verdicts:
+        explanations = Explanations((whole,))
+
+    shows: tuple[Callable[[Any], object], ...] = (
+        lambda what: pellucid.report(what, tmp_path / "r.html"),
+        pellucid.panel,
+        pellucid.plots.bar,
+        lambda what: pellucid.save(what, tmp_path / "e"),
+        pellucid.submodular_pick,
+    )
+    for show in shows:
+        for what, said in ((5, "a int in the place"), (["cat.png"], "a list in"), ("cat.png", "a str in")):
+            with pytest.raises(InputError, match=said):
+                show(what)
+        with pytest.raises(InputError, match=r"it has them: \.explanations"):
+            show(Verdicts())
+    for name in ("report", "report.png"):
+        with pytest.raises(ParameterError, match=r"ends in \.html"):
+            pellucid.report(whole, tmp_path / name)
     assert not list(tmp_path.iterdir())

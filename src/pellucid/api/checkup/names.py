@@ -25,6 +25,8 @@ def labels(patient: Patient) -> Iterator[Finding]:
     names = patient.names
     outputs = patient.raw(patient.rows[:1]).shape[1]
     if names is None:
+        if outputs == 1:
+            return  # a value, or the score of the only class that there is
         yield Finding(
             name="no_labels",
             severity="note",

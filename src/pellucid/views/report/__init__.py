@@ -12,7 +12,7 @@ from PIL import Image
 
 from pellucid.core.cite import references
 from pellucid.core.errors import InputError
-from pellucid.core.explanation import Explanation
+from pellucid.core.explanation import Explanation, listed
 from pellucid.core.players import players_of
 from pellucid.views.columns import tones
 from pellucid.views.figure import Figure
@@ -23,7 +23,7 @@ from pellucid.views.report.facts import Facts, Map, facts
 from pellucid.views.report.layers import photo_jpeg, strip, veil
 from pellucid.views.report.markup import asset, filled, uri
 from pellucid.views.words import noun_of
-from pellucid.views.write import refuse_existing, write_bytes
+from pellucid.views.write import page_at, refuse_existing, write_bytes
 
 BUDGET = 15_000_000
 """Bytes of pictures in one report; beyond it maps and photos are drawn smaller, and the report says so."""
@@ -45,9 +45,10 @@ def write_report(
     figures    drawings beside the explanations by their headings, such as that of a surrogate.
     date       as it is to be printed; None is today.
     overwrite  whether a file of that name may be replaced.
-    Raises FileExists before anything is drawn, InputError where there is nothing to show or no such folder.
+    Raises FileExists before anything is drawn, InputError where there is nothing to show or no such folder,
+    ParameterError for a name that does not end in .html.
     """
-    where = Path(path)
+    where = page_at(path)
     refuse_existing([where], overwrite)
     return write_bytes(where, render(explanations, title, date=date, figures=figures).encode("utf-8"), overwrite)
 
@@ -61,7 +62,7 @@ def render(
     figures: Mapping[str, Figure] | None = None,
 ) -> str:
     """The report as HTML. Arguments as in `write_report`; `budget` is in bytes of pictures."""
-    them = [explanations] if isinstance(explanations, Explanation) else list(explanations)
+    them = listed(explanations)
     if not any(len(e) for e in them):
         raise InputError("there is no explanation to report", "at least one with at least one row")
     page, pictures, note = _drawn(them, budget)

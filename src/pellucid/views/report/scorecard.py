@@ -15,7 +15,7 @@ from pellucid.views.pareto import front, pareto
 from pellucid.views.report.layers import photo_jpeg
 from pellucid.views.report.markup import asset, filled, uri
 from pellucid.views.words import number
-from pellucid.views.write import refuse_existing, write_bytes
+from pellucid.views.write import page_at, refuse_existing, write_bytes
 
 MARKS = {"passed": "passed", "failed": "failed", "unclear": "near", "told": "told", "none": "told"}
 WORDS = {"passed": "passed", "failed": "failed", "unclear": "unclear", "told": "", "none": "not tried"}
@@ -50,8 +50,8 @@ class Row:
 
 
 def write_scorecard(card: Scorecard, path: str | Path, *, title: str | None = None, overwrite: bool = False) -> Path:
-    """Write the page. Raises FileExists before anything is drawn."""
-    where = Path(path)
+    """Write the page. Raises FileExists before anything is drawn, ParameterError for a name that is none of a page."""
+    where = page_at(path)
     refuse_existing([where], overwrite)
     return write_bytes(where, render(card, title).encode("utf-8"), overwrite)
 
