@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from pellucid.core.ask import Attribution, Can, Query, Where, together
 from pellucid.core.explanation import Kind
 from pellucid.core.method import method, one_of
-from pellucid.ops.attention import HEADS, KEYS, chained, followed, placed, readers, row_of
+from pellucid.ops.attention import HEADS, brought, chained, placed, readers
 from pellucid.propagation import Composite, On
 from pellucid.propagation.lrp.flows import Pass
 from pellucid.propagation.lrp.layers import ZPlus
@@ -36,9 +35,9 @@ class GenericAttention:
     async def explain(self, q: Query) -> Attribution:
         layers = chained(q)
         found = await together(*(q.site(layer.site) for layer in layers))
-        steps = [with_identity((slope * attention).relu().mean(HEADS)) for attention, slope in found]
+        steps = [(slope * attention).relu().mean(HEADS) for attention, slope in found]
         weight = readers(found[-1], self.query)
-        return placed(row_of(followed(steps), weight) - weight, layers[-1], {"readers": weight})
+        return placed(brought(steps, weight), layers[-1], {"readers": weight})
 
 
 @method(
@@ -71,9 +70,9 @@ class TransformerAttribution:
         slopes, relevances = found[: len(layers)], found[len(layers) :]
         s = score[..., None, None, None]
         of_one = [torch.where(s == 0, 0.0, relevance / s) for _, relevance in relevances]
-        steps = [with_identity((g * r).relu().mean(HEADS)) for (_, g), r in zip(slopes, of_one, strict=True)]
+        steps = [(g * r).relu().mean(HEADS) for (_, g), r in zip(slopes, of_one, strict=True)]
         weight = readers(slopes[-1], self.query)
-        return placed(row_of(followed(steps), weight) - weight, layers[-1], {"readers": weight})
+        return placed(brought(steps, weight), layers[-1], {"readers": weight})
 
 
 def positive() -> Composite:
@@ -86,8 +85,3 @@ def positive() -> Composite:
         On(layer, kinds=(Operators.LINEAR, Operators.CONVOLUTION)),
         On(Pass(), kinds=through),
     )
-
-
-def with_identity(matrix: Tensor) -> Tensor:
-    """I + M, for matrices [..., tokens, tokens]: the residual connection beside what attention brings."""
-    return matrix + torch.eye(matrix.shape[KEYS], dtype=matrix.dtype, device=matrix.device)

@@ -88,6 +88,17 @@ def row_of(matrix: Tensor, weight: Tensor) -> Tensor:
     return torch.einsum("tbi,tbij->tbj", weight.to(matrix), matrix.expand(len(weight), *matrix.shape[1:]))
 
 
+def brought(steps: Sequence[Tensor], weight: Tensor) -> Tensor:
+    """Σ_i w_i ((I + M_L) ··· (I + M_1) − I)_ij, [target, batch, tokens], for M given from the first layer to the last.
+
+    What is brought is added up by itself: beside an identity, numbers below its rounding would be lost.
+    """
+    row, brought = weight.to(steps[0]), torch.zeros_like(weight, dtype=steps[0].dtype)
+    for step in reversed(steps):
+        brought = brought + torch.einsum("tbi,tbij->tbj", row + brought, step)
+    return brought
+
+
 def placed(tokens: Tensor, like: Attention, extras: dict[str, Tensor] | None = None) -> Attribution:
     """Values of tokens [target, batch, tokens] on the grid of the picture, without the tokens in front of it.
 

@@ -16,6 +16,7 @@ from pellucid.core.explanation import Explanation, Kind
 from pellucid.methods.attention_rollout import AttentionRollout
 from pellucid.methods.chefer import GenericAttention, TransformerAttribution
 from pellucid.methods.le_grad import LeGrad
+from pellucid.ops.attention import brought
 from pellucid.testing import tiny
 
 X = torch.cat([pictures(3, 8), pictures(3, 8).flip(0)], -1)[..., :12]  # 8 × 12 pixels: 2 × 3 patches
@@ -204,6 +205,19 @@ def test_one_block_has_a_closed_form() -> None:
 
 
 # -- promises ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-4, 1e-12])
+def test_what_is_brought_is_not_lost_beside_the_identity(size: float) -> None:
+    draw = torch.Generator().manual_seed(0)
+    steps = [size * torch.rand(2, 3, 5, 5, generator=draw) for _ in range(3)]
+    weight = torch.rand(2, 3, 5, generator=draw)
+    one = torch.eye(5, dtype=torch.float64)
+    first, second, third = (step.double() for step in steps)
+    parts = third + second + first + third @ second + third @ first + second @ first + third @ second @ first
+    wanted = (weight.double()[..., None, :] @ parts)[..., 0, :]
+    torch.testing.assert_close((one + third) @ (one + second) @ (one + first) - one, parts, rtol=1e-3, atol=1e-15)
+    torch.testing.assert_close(brought(steps, weight).double(), wanted, rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize("method", EVERY)
