@@ -94,15 +94,20 @@ class Sites:
         """
         sites = [site for site, _ in self.candidates()]
         if not sites:
-            raise SiteError(
-                "no layer of the model has height and width", "a feature map", "choose one: at='layer name'"
-            )
+            raise self._mapless()
         if self.plan(sites[-1]).kind == "tokens":
             last = self.plan(sites[-1]).grid
             tokens = [s for s in sites if self.plan(s).kind == "tokens" and self.plan(s).grid == last]
             width = Counter(self.shape(site)[0] for site in tokens).most_common(1)[0][0]
             sites = [site for site in tokens if self.shape(site)[0] == width]
         return tuple(sites)
+
+    def _mapless(self) -> SiteError:
+        """For models of functions alone, in which no layer can be named, and for those whose layers have no maps."""
+        if self.image is not None and not any(self._layers):
+            do = "send the map through a layer of its own, `x = self.map(x)` with `self.map = nn.Identity()`: at='map'"
+            return SiteError("the model has no layers: all of it runs in one forward", "a layer with a feature map", do)
+        return SiteError("no layer of the model has height and width", "a feature map", "choose one: at='layer name'")
 
     def best(self, sites: list[Site]) -> Site:
         """The last of them; among tokens the last norm, where the residual stream is read, not a part of attention."""

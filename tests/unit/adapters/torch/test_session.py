@@ -268,6 +268,26 @@ def test_a_model_without_maps_is_refused_with_a_remedy() -> None:
         explain(net(nn.Linear(4, 3)), torch.rand(2, 4, dtype=torch.float64), GradCAM())
 
 
+class Functions(nn.Module):
+    """A net without layers, or with one that only gives a map its name."""
+
+    def __init__(self, named: bool) -> None:
+        super().__init__()
+        self.weight, self.head = nn.Parameter(torch.rand(4, 3, 3, 3)), nn.Parameter(torch.rand(4, 5))
+        self.map = nn.Identity() if named else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = torch.nn.functional.conv2d(x, self.weight).relu()
+        return (a if self.map is None else self.map(a)).mean((2, 3)) @ self.head
+
+
+def test_a_model_of_functions_alone_is_told_how_to_name_a_map() -> None:
+    x = torch.rand(1, 3, 6, 6, dtype=torch.float64)
+    with pytest.raises(SiteError, match=r"has no layers.*\n.*\n.*nn\.Identity"):
+        explain(net(Functions(named=False)), x, GradCAM())
+    assert tuple(explain(net(Functions(named=True)), x, GradCAM(at="map"))[0].values.shape) == (1, 4, 4)
+
+
 # -- layouts that the user names -----------------------------------------------------------------------------------
 
 
