@@ -212,6 +212,10 @@ class FunctionSession:
         return ()
 
     @property
+    def every_layer(self) -> tuple[Site, ...]:
+        return ()
+
+    @property
     def attentions(self) -> tuple[Attention, ...]:
         return ()
 

@@ -184,6 +184,9 @@ class Inside(Protocol):
     def layers(self) -> tuple[Site, ...]: ...
 
     @property
+    def every_layer(self) -> tuple[Site, ...]: ...
+
+    @property
     def attentions(self) -> tuple[Attention, ...]: ...
 
     @property
@@ -219,6 +222,11 @@ class Query:
     def layers(self) -> tuple[Site, ...]:
         """Sites with height and width, in the order in which they finish."""
         return () if self._inside is None else self._inside.layers
+
+    @property
+    def every_layer(self) -> tuple[Site, ...]:
+        """Sites of all layers that answer row by row, in the order in which they finish: tried when this is read."""
+        return () if self._inside is None else self._inside.every_layer
 
     @property
     def attentions(self) -> tuple[Attention, ...]:
@@ -528,6 +536,11 @@ class Session(Protocol):
     @property
     def layers(self) -> tuple[Site, ...]:
         """Sites with height and width, in the order in which they finish."""
+        ...
+
+    @property
+    def every_layer(self) -> tuple[Site, ...]:
+        """Sites of all layers that answer row by row, in the order in which they finish."""
         ...
 
     @property

@@ -125,6 +125,10 @@ class Single:
         return self.inside.layers
 
     @property
+    def every_layer(self) -> tuple[Site, ...]:
+        return self.inside.every_layer
+
+    @property
     def attentions(self) -> tuple[Attention, ...]:
         return self.inside.attentions
 

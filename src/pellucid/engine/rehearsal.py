@@ -57,6 +57,10 @@ class Rehearsal:
         return self.session.layers
 
     @property
+    def every_layer(self) -> tuple[Site, ...]:
+        return self.session.every_layer
+
+    @property
     def attentions(self) -> tuple[Attention, ...]:
         return self.session.attentions
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from pellucid.core.explanation import Kind
 from pellucid.core.fold import Stack
 from pellucid.core.method import at_least, method, one_of, param
 from pellucid.core.points import Same
-from pellucid.core.site import as_site
+from pellucid.core.site import Site, as_site
 from pellucid.propagation import Composite
 from pellucid.propagation.lrp.presets import composite
 
@@ -35,7 +36,8 @@ class CRP:
     values are the sum over the channels chosen; extras["concepts"] has the map of each, extras["channels"] their
     numbers, and extras["channel_relevance"] what flows through them, [target, batch, channels, ...] all.
 
-    at         the layer whose channels are the concepts; `auto` is the last one with height and width
+    at         the layer whose channels are the concepts, or whose units are, for one without places; `auto` is the last
+               one with height and width
     concepts   their numbers; () chooses the `top` most relevant of every row and target
     top        how many, when `concepts` says nothing
     composite, epsilon, gamma, unknown  as in LRP
@@ -54,9 +56,9 @@ class CRP:
         return composite(self.composite, q.baseline, self.unknown, epsilon=self.epsilon, gamma=self.gamma)
 
     async def explain(self, q: Query) -> Attribution:
-        site, rules = as_site(self.at), self.rules(q)
+        site, rules = self._site(q), self.rules(q)
         _, relevance = await q.site(site, where=Where(rule=rules))
-        flowing = relevance.flatten(3).sum(3)  # [target, batch, channel]
+        flowing = relevance.flatten(3).sum(3) if relevance.ndim > 3 else relevance  # [target, batch, channel]
         chosen = self._chosen(flowing)
         asked = _union(chosen)
         only = Edit(site, ("channel", asked), lambda signal, k, b: _kept(signal, asked, k, b))
@@ -64,6 +66,12 @@ class CRP:
         concepts = _picked(maps, asked, chosen)
         extras = {"concepts": concepts, "channels": chosen, "channel_relevance": flowing.gather(2, chosen)}
         return attribution(concepts.sum(2), extras=extras)
+
+    def _site(self, q: Query) -> Site:
+        """The layer; where rows are tokens its channels are the last axis, and not the tokens."""
+        site = as_site(self.at)
+        texts = q.clean is not q.x and site.name != "auto" and site.layout == "auto"
+        return replace(site, layout="channels_last") if texts else site
 
     def _chosen(self, flowing: Tensor) -> Tensor:
         """Numbers of channels, int64 [target, batch, n]."""

@@ -35,7 +35,8 @@ class LRP:
 
     composite  which rule serves which operators: a preset's name, or a Composite
     at         a layer: the relevance of its output; None for the input
-    layers     more layers whose relevance is wanted, under extras["relevance <layer>"]; "all" for all with a map
+    layers     more layers whose relevance is wanted, under extras["relevance <layer>"]; "all" for all layers whose
+               outputs have a part for every row
     start      `score` distributes the score explained, `one` distributes 1
     epsilon    ε of linear layers; None is the preset's own
     gamma      strength of γ; None is the preset's own
@@ -90,7 +91,7 @@ def not_here(relevance: Tensor, score: Tensor, place: str) -> RowCheck:
 
 def _sites(layers: Any, q: Query) -> tuple[Site, ...]:
     if isinstance(layers, str) and layers == "all":
-        return q.layers
+        return q.every_layer
     many = layers if isinstance(layers, (tuple, list)) else (layers,)  # one of them may be given by itself
     return tuple(as_site(layer) for layer in many)
 

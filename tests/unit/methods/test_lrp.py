@@ -9,10 +9,11 @@ import torch
 from tests.unit.models import Convnet, net, pictures
 from tests.unit.propagation.lrp.nets import filled, relevance
 from tests.unit.propagation.lrp.test_models import Relu
+from tests.unit.texts import WIDTH, Splitter, encoder
 from torch import Tensor, nn
 
-from pellucid.api import audit, explain, plan
-from pellucid.core.errors import ParameterError, PellucidError, RuleError, UnsupportedModel
+from pellucid.api import audit, explain, plan, wrap
+from pellucid.core.errors import ParameterError, PellucidError, RuleError, SiteError, UnsupportedModel
 from pellucid.core.explanation import Explanation
 from pellucid.core.site import Site
 from pellucid.core.target import Score, Unit
@@ -234,6 +235,62 @@ def test_channels_that_are_not_there(concepts: Any) -> None:
 
 def test_one_channel_by_itself() -> None:
     close(one(CRP(at="conv2", concepts=1)).values, one(CRP(at="conv2", concepts=(1,))).values)
+
+
+def dense(place: bool = False) -> Any:
+    """Two dense layers; with `place`, a convolution and a part that is the same for all rows before them."""
+    made = net(Place()) if place else net(nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 3)))
+    return made.requires_grad_(False)
+
+
+class Place(nn.Module):
+    """Positions that a layer of their own gives, one for all rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.position, self.head = nn.Conv2d(3, 4, 1), nn.Embedding(64, 4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        places = self.position(torch.arange(64)[None]).transpose(1, 2).view(1, 4, 8, 8)
+        return self.head((self.conv(x) + places).relu().mean((2, 3)))
+
+
+def test_all_layers_are_those_that_answer_row_by_row() -> None:
+    x = torch.rand(2, 5, dtype=torch.float64)
+    e = one(LRP(composite="zero", layers="all"), model=dense(), x=x)
+    assert {name: tuple(v.shape) for name, v in e.extras.items()} == {
+        "relevance 0": (2, 8),
+        "relevance 1": (2, 8),
+        "relevance 2": (2, 3),
+    }
+    score = dense()(x)[:, 1]
+    close(e.extras["relevance 2"], torch.stack([0 * score, score, 0 * score], 1))
+    close(e.extras["relevance 1"], dense()[1](dense()[0](x)) * dense()[2].weight[1])
+    x = torch.rand(2, 3, 8, 8, dtype=torch.float64)
+    assert list(one(LRP(layers="all"), model=dense(place=True), x=x).extras) == ["relevance conv", "relevance head"]
+    with pytest.raises(SiteError, match="layer position answers one for all 2 rows"):
+        one(LRP(layers="position"), model=dense(place=True), x=x)
+
+
+def test_units_of_a_dense_layer_are_concepts_too() -> None:
+    x = torch.rand(2, 5, dtype=torch.float64)
+    model = dense()
+    e = one(CRP(at="1", concepts=tuple(range(8)), composite="zero"), model=model, x=x)
+    close(e.values, one(LRP(composite="zero"), model=model, x=x).values)
+    close(e.extras["channel_relevance"], one(LRP(composite="zero", at="1"), model=model, x=x).values)
+    best = one(CRP(at="1", top=2, composite="zero"), model=model, x=x)
+    assert torch.equal(best.extras["channels"], e.extras["channel_relevance"].argsort(1, descending=True)[:, :2])
+
+
+def test_concepts_of_texts_are_channels_and_not_tokens() -> None:
+    model = wrap(encoder(), Splitter())
+    texts = ["the film was good", "a terrible bad film"]
+    of_layer = explain(model, texts, LRP(composite="epsilon", at="norm"), target=1)[
+        0
+    ].values  # [batch, tokens, channel]
+    e = explain(model, texts, CRP(composite="epsilon", at="norm", concepts=tuple(range(WIDTH))), target=1)[0]
+    close(e.extras["channel_relevance"], of_layer.sum(1))
+    close(e.values, explain(model, texts, LRP(composite="epsilon"), target=1)[0].values)
 
 
 # -- units inside, and what cannot be ------------------------------------------------------------------------------

@@ -51,6 +51,8 @@ class Ready:
     """What every rule served, by (module, rule)."""
     attended: tuple[tuple[Attention, int], ...] | None = None
     """The attentions, once somebody has asked for them."""
+    by_rows: frozenset[tuple[str, int]] | None = None
+    """The calls of layers that answer row by row, once somebody has asked for them."""
     tails: dict[Site, bool] = field(default_factory=dict)
     """Whether re-running only what lies behind a site was seen to give the same; sites not yet tried are missing."""
     course: Course | None = None

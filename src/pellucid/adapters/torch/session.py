@@ -31,7 +31,7 @@ from pellucid.adapters.torch.tape import Tape, touched
 from pellucid.adapters.torch.tokens import entering
 from pellucid.adapters.torch.turns import Turns, cuts, may_begin_inside
 from pellucid.adapters.torch.twin import varied, weighted
-from pellucid.adapters.torch.watch import Headless
+from pellucid.adapters.torch.watch import Headless, by_rows
 from pellucid.core.ask import DOUBLE, PLAIN, SCORES, Answer, Lane, Rows, Variant
 from pellucid.core.errors import RuleError, UnsupportedModel
 from pellucid.core.explanation import ModelCard
@@ -97,6 +97,16 @@ class TorchSession:
     @property
     def layers(self) -> tuple[Site, ...]:
         return tuple(site for site, _ in self.sites.candidates())
+
+    @property
+    def every_layer(self) -> tuple[Site, ...]:
+        ready = self.ready
+        if ready.by_rows is None:
+            with torch.no_grad():
+                two = torch.cat([self._blank()] * 2)
+                ready.by_rows = by_rows(ready.twin, lambda: ready.twin(two), len(two))
+            self.verification += 2
+        return self.sites.every(ready.by_rows)
 
     @property
     def weighted(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from torch import nn
@@ -86,6 +86,12 @@ class Sites:
             if name and plan is not None:
                 found.append((Site(name, None if len(shapes) == 1 else call), plan.shape(shapes[call])))
         return found
+
+    def every(self, by_rows: Collection[tuple[str, int]]) -> tuple[Site, ...]:
+        """All layers but the model itself, in the order in which they finish, as far as they answer row by row."""
+        calls = Counter(name for name, _ in self.facts.order)
+        rows = [(n, k) for n, k in self.facts.order if n and (n, k) in by_rows and self._shapes(n)[k] != NOT_ROWS]
+        return tuple(Site(name, None if calls[name] == 1 else call) for name, call in rows)
 
     def streams(self) -> tuple[Site, ...]:
         """The candidates among which `auto` chooses: among tokens, those of the last grid with the stream's width.

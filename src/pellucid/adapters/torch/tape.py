@@ -18,6 +18,7 @@ from pellucid.adapters.torch.layout import Plan
 from pellucid.adapters.torch.sites import Sites
 from pellucid.adapters.torch.watch import first_tensor, replaced
 from pellucid.core.ask import Edit, Lane, Rows
+from pellucid.core.errors import SiteError
 from pellucid.core.site import Site
 
 
@@ -93,6 +94,10 @@ class Tape:
         if where.signal is not None and where.signal.site == site and tensor.requires_grad:
             tensor = tensor.clone() if tensor.is_leaf else tensor
             tensor.register_hook(self._changed(where.signal, plan))
+        if self.tail is None and len(self.rows.b) > 1 == len(tensor) and site.layout != "attention":
+            raise SiteError(
+                f"layer {site} answers one for all {len(self.rows.b)} rows", "a layer that answers row by row"
+            )
         if site in self.lane.sites:
             if any(tensor is handed for handed in self._handed):
                 tensor = tensor.clone()  # an outer layer that hands on an inner one's output is a site of its own

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -310,3 +311,33 @@ class Headless(TorchFunctionMode):
             if self.seen == self.head:
                 return args[0] if args else (kwargs or {})["input"]
         return func(*args, **(kwargs or {}))
+
+
+def by_rows(net: nn.Module, run: Callable[[], Any], rows: int) -> frozenset[tuple[str, int]]:
+    """The calls of layers, by name and number, whose output has one part for each row.
+
+    Others answer the same for all rows, such as embeddings of positions, or fold rows into other axes.
+
+    run  evaluates the net on so many rows, more than one
+    """
+    calls, found = Counter[str](), set[tuple[str, int]]()
+
+    def after(name: str) -> Callable[..., None]:
+        def note(module: nn.Module, args: Any, out: Any) -> None:
+            first = first_tensor(out)
+            if first is None:
+                return
+            if first.ndim > 0 and first.shape[0] == rows:
+                found.add((name, calls[name]))
+            calls[name] += 1
+
+        return note
+
+    seen = ((name, module) for name, module in net.named_modules() if not isinstance(module, torch.jit.ScriptModule))
+    handles = [module.register_forward_hook(after(name)) for name, module in seen]
+    try:
+        run()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return frozenset(found)
