@@ -94,21 +94,23 @@ class Tape:
         if where.signal is not None and where.signal.site == site and tensor.requires_grad:
             tensor = tensor.clone() if tensor.is_leaf else tensor
             tensor.register_hook(self._changed(where.signal, plan))
-        if self.tail is None and len(self.rows.b) > 1 == len(tensor) and site.layout != "attention":
-            raise SiteError(
-                f"layer {site} answers one for all {len(self.rows.b)} rows", "a layer that answers row by row"
-            )
         if site in self.lane.sites:
             if any(tensor is handed for handed in self._handed):
                 tensor = tensor.clone()  # an outer layer that hands on an inner one's output is a site of its own
             self.raw[site] = tensor
             with torch._C.DisableTorchFunction():  # nothing of the model reads it here
+                self._one_each(site, tensor)
                 self.seen[site] = plan.take(tensor)
             tensor = tensor.clone()  # what is recorded must not be overwritten by an operator in place
             self._handed.append(tensor)
         if where.edit is not None and where.edit.source == site:
             self._source, tensor = tensor, tensor.clone()
         return tensor
+
+    def _one_each(self, site: Site, tensor: Tensor) -> None:
+        many = len(self.rows.b)
+        if self.tail is None and many > 1 == len(tensor) and site.layout != "attention":
+            raise SiteError(f"layer {site} answers one for all {many} rows", "a layer that answers row by row")
 
     def _edited(self, edit: Edit, tensor: Tensor, plan: Plan) -> Tensor:
         if self.tail is None:
