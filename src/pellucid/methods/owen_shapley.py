@@ -82,10 +82,11 @@ class OwenShapley:
         return game.attribution(worths, checks, extras)
 
     async def _drawn(self, q: Query, game: Game, trees: list[Tensor]) -> Attribution:
-        designs = [self._design(tree) for tree in trees]
-        once = [distinct(one.shown) for one in designs]
-        scores = await game.scores(q, [rows for rows, _ in once])
-        played = [Played(one, v[:, at]) for one, v, (_, at) in zip(designs, scores, once, strict=True)]
+        names = [tuple(map(tuple, tree.tolist())) for tree in trees]
+        designs = {name: self._design(tree) for name, tree in dict(zip(names, trees, strict=True)).items()}
+        once = {name: distinct(one.shown) for name, one in designs.items()}
+        scores = await game.scores(q, [once[name][0] for name in names])
+        played = [Played(designs[name], v[:, once[name][1]]) for name, v in zip(names, scores, strict=True)]
         worths = [self._worth(tree, one) for tree, one in zip(trees, played, strict=True)]
         checks = [efficiency(worths, [_difference(one) for one in played])]
         return game.attribution(worths, checks, {"hierarchy": _told(trees, len(scores[0]))})

@@ -124,9 +124,9 @@ def asked(shown: Tensor) -> Design:
 def telling(merges: Tensor, calls: int, seed: int) -> Design:
     """The coalitions that tell most of the Owen values, at most so many besides none and all, which come first.
 
-    One by one, that which takes most off the sum of the values' variances in a process with correlations
-    ρ^|S△T|: what it says depends on what was chosen before, and on no score. They are chosen out of all coalitions of
-    the tree, or of those of random orders where there are more than 4096.
+    One by one, that which takes most off the sum of the values' variances in a process with correlations ρ^|S△T|; then
+    those that turn out to tell least are exchanged for others. No score is looked at. They are chosen out of all
+    coalitions of the tree, or of those of random orders where there are more than 4096.
 
     Raises ParameterError for more than 4096 calls.
     """
@@ -139,7 +139,7 @@ def telling(merges: Tensor, calls: int, seed: int) -> Design:
         return asked(found)
     order = torch.randperm(len(found) - 2, generator=generator(seed, "telling", len(merges) + 1)) + 2
     found = torch.cat([found[:2], found[order]])  # of those that tell as much as one another, the first is chosen
-    return asked(found[_chosen(found, merges, calls + 2)])
+    return asked(found[exchanged(found, merges, chosen(found, merges, calls + 2))])
 
 
 def _some(merges: Tensor, seed: int) -> Tensor:
@@ -151,31 +151,75 @@ def _some(merges: Tensor, seed: int) -> Tensor:
     return torch.cat([ends, found[(size > 0) & (size < players)]])
 
 
-def _chosen(shown: Tensor, merges: Tensor, many: int) -> Tensor:
+def chosen(shown: Tensor, merges: Tensor, many: int) -> Tensor:
     """The numbers of the most telling, the first two first, int64 [many]: a Cholesky factorisation with pivots.
 
-    Its rows are the scores' covariances with those chosen before; what is left of the values' is kept beside it.
+    Its rows are the scores' covariances with those chosen before; what is left of the values' is kept beside it. Single
+    precision is enough to choose by.
     """
-    near = math.exp(-4 / (NEAR * shown.shape[1]))
-    z, powers = shown.float(), Owen(merges)
-    size = z.sum(1)
-    covariances = powers.games(shown, near) + ROUGH * powers.games(shown, 0.0)  # of scores with values
-    values = covariances.mT.to(z, memory_format=torch.contiguous_format)
-    variance = torch.full_like(size, UNKNOWN + 1 + ROUGH)
-    rows, chosen = z.new_zeros(many, len(z)), torch.arange(many)
+    values = _with_values(shown, merges).float()
+    variance = shown.new_full((len(shown),), UNKNOWN + 1 + ROUGH, dtype=torch.float32)
+    rows, found = values.new_zeros(many, len(shown)), torch.arange(many)
     for k in range(many):
         if k > 1:
             gain = values.square().sum(0) / variance
-            gain[chosen[:k]] = -1.0
-            chosen[k] = gain.argmax()
-        one = int(chosen[k])
-        row = UNKNOWN + near ** (size + size[one] - 2 * (z @ z[one]))
-        row[one] += ROUGH
-        row = (row - rows[:k, one] @ rows[:k]) / variance[one].sqrt()
+            gain[found[:k]] = -1.0
+            found[k] = gain.argmax()
+        one = int(found[k])
+        row = (_with_scores(shown, one).float() - rows[:k, one] @ rows[:k]) / variance[one].sqrt()
         values.addr_(values[:, one] / row[one], row, alpha=-1)
         variance = (variance - row.square()).clamp_min(ROUGH / 2)
         rows[k] = row
-    return chosen
+    return found
+
+
+def exchanged(shown: Tensor, merges: Tensor, found: Tensor) -> Tensor:
+    """The same after exchanging the one that tells least for the one that tells most, until these are the same.
+
+    With P = K⁻¹ of those chosen and h its column of one of them, leaving that out makes P − h hᵀ / h_one of it.
+    """
+    found, first = found.clone(), _with_values(shown, merges)
+    rows = torch.stack([_with_scores(shown, one) for one in found.tolist()])
+    inverse = torch.linalg.inv(rows[:, found])
+    values = first - first[:, found] @ inverse @ rows
+    variance = UNKNOWN + 1 + ROUGH - (rows * (inverse @ rows)).sum(0)
+    for _ in range(len(found) // 2):
+        told = (first[:, found] @ inverse).square().sum(0) / inverse.diagonal()
+        k = int(told[2:].argmin()) + 2  # none and all stay
+        column = inverse[:, k] / inverse[k, k].sqrt()
+        freed = column @ rows
+        values = values + torch.outer(first[:, found] @ column, freed)
+        variance = variance + freed.square()
+        gain = values.square().sum(0) / variance.clamp_min(ROUGH / 2)
+        gain[found] = torch.where(torch.arange(len(found)) == k, gain[found], -1.0)
+        if (one := int(gain.argmax())) == int(found[k]):
+            break
+        inverse = inverse - torch.outer(column, column)
+        rows[k], found[k] = _with_scores(shown, one), one
+        weights = -(inverse @ rows[k, found])
+        weights[k] = 1.0
+        row = weights @ rows
+        values = values - torch.outer(values[:, one] / row[one], row)
+        variance = variance - row.square() / row[one]
+        inverse = inverse + torch.outer(weights, weights) / row[one]
+    return found
+
+
+def _with_scores(shown: Tensor, one: int) -> Tensor:
+    """Covariances of the score of one coalition with those of all."""
+    row = UNKNOWN + _near(shown) ** (shown != shown[one]).sum(1).double()
+    row[one] += ROUGH
+    return row
+
+
+def _with_values(shown: Tensor, merges: Tensor) -> Tensor:
+    """Covariances of the players' values with all scores, [players, rows]."""
+    powers = Owen(merges)
+    return (powers.games(shown, _near(shown)) + ROUGH * powers.games(shown, 0.0)).mT.contiguous()
+
+
+def _near(shown: Tensor) -> float:
+    return math.exp(-4 / (NEAR * shown.shape[1]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

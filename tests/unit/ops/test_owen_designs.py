@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -21,8 +22,10 @@ from pellucid.ops.owen_designs import (
     ROUGH,
     UNKNOWN,
     Owen,
+    chosen,
     coalitions,
     count,
+    exchanged,
     members,
     orders,
     paired,
@@ -146,21 +149,64 @@ def test_too_few_calls_for_an_error_or_too_many_to_choose_among_are_refused() ->
         telling(TEN, 5000, 0)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_each_coalition_chosen_tells_more_than_any_other_would(seed: int) -> None:
+@cache
+def by_conditioning() -> tuple[Tensor, Tensor]:
+    """The values of ten players as a matrix on all coalitions of their tree, and the covariances of these."""
     every = coalitions(TEN)
-    got, map_ = telling(TEN, 20, seed).shown, linear(TEN)
-    assert got[0].sum() == 0
-    assert got[1].all()
-    assert len(set(numbers(got).tolist())) == 22
-    near = float(torch.tensor(-4 / (NEAR * 10)).exp())
-    k = powers(10, near) + ROUGH * torch.eye(1024, dtype=torch.float64) + UNKNOWN
+    near = float(torch.tensor(-4 / (NEAR * 10), dtype=torch.float64).exp())
+    k = near ** (every[:, None] != every).sum(2).double()
+    return linear(TEN)[:, numbers(every)], k + ROUGH * torch.eye(len(k), dtype=torch.float64) + UNKNOWN
+
+
+def left(known: Tensor) -> tuple[Tensor, Tensor]:
+    """The same with covariances as they are once some scores are known."""
+    map_, k = by_conditioning()
+    return map_, k - k[:, known] @ torch.linalg.solve(k[known][:, known], k[known])
+
+
+def gains(known: Tensor) -> Tensor:
+    """By how much the values' variances fall together with each further coalition."""
+    map_, k = left(known)
+    found = (map_ @ k).square().sum(0) / k.diagonal().clamp_min(ROUGH / 2)
+    found[known] = -1
+    return found
+
+
+def uncertain(known: Tensor) -> float:
+    """The sum of the values' variances."""
+    map_, k = left(known)
+    return float((map_ @ k @ map_.mT).diagonal().sum())
+
+
+def test_each_coalition_chosen_tells_more_than_any_other_would() -> None:
+    every = coalitions(TEN)
+    got = chosen(every, TEN, 22)
+    assert got[:2].tolist() == [0, 1]
+    assert len(set(got.tolist())) == 22
     for step in range(2, 22):
-        known = numbers(got[:step])
-        left = k - k[:, known] @ torch.linalg.solve(k[known][:, known], k[known])
-        gains = (map_ @ left).square().sum(0) / left.diagonal().clamp_min(ROUGH / 2)
-        best = max(float(gains[s]) for s in numbers(every).tolist() if s not in known.tolist())
-        assert float(gains[numbers(got)[step]]) > 0.999 * best
+        found = gains(got[:step])
+        assert float(found[got[step]]) > 0.999 * float(found.max())
+
+
+@pytest.mark.parametrize("many", [12, 22, 40])
+def test_exchanges_tell_more_until_the_one_that_tells_least_is_the_best_there_is(many: int) -> None:
+    every, draw = coalitions(TEN), torch.Generator().manual_seed(many)
+    for before in (
+        chosen(every, TEN, many),
+        torch.cat([torch.arange(2), 2 + torch.randperm(len(every) - 2, generator=draw)[: many - 2]]),
+    ):
+        found = exchanged(every, TEN, before)
+        assert found[:2].tolist() == [0, 1]
+        assert len(set(found.tolist())) == many
+        assert uncertain(found) <= uncertain(before) + 1e-9
+        again = exchanged(every, TEN, found)
+        if torch.equal(again, found):  # not stopped by their number
+            without = [torch.cat([found[:k], found[k + 1 :]]) for k in range(2, many)]
+            least = min(without, key=uncertain)
+            (gone,) = set(found.tolist()) - set(least.tolist())
+            best = gains(least)
+            assert float(best[gone]) > 0.999 * float(best.max())
+    assert not torch.equal(found, before)
 
 
 def curved(z: Tensor) -> Tensor:
