@@ -16,7 +16,7 @@ FOREIGN = {
 }  # fmt: skip
 """Frameworks, peers, plotting: imported when a model or a command needs them, never before."""
 
-OWN = {"pellucid", "torch", "numpy", "PIL", "safetensors", "click", "jinja2", "markupsafe", "packaging"}
+OWN = {"pellucid", "torch", "numpy", "PIL", "safetensors", "click", "tqdm", "jinja2", "markupsafe", "packaging"}
 """The package, its core dependencies, and what those bring along."""
 
 SCRIPT = """

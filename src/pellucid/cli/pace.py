@@ -6,17 +6,18 @@ import shutil
 import sys
 import time
 from dataclasses import dataclass
-from typing import TextIO
+from typing import Any, TextIO
 
 import click
-
-from pellucid.cli.text import bar
 
 LOG_EVERY = 5.0
 """Seconds between lines off a terminal."""
 DRAW_EVERY = 0.1
 """Seconds between two states of a bar."""
 WIDEST = 78
+KNOWN = "  {desc} |{bar}| {n_fmt} of {total_fmt} rows{postfix}"
+OPEN = "  {n_fmt} rows, and more as they are needed"
+"""A bar's line, and that of work whose end nobody knows."""
 
 
 @dataclass(slots=True)
@@ -53,47 +54,46 @@ class Pace:
 
 
 class Bar:
-    """One line of a terminal that is drawn over and over, and in the end is gone."""
+    """tqdm's bar, begun anew when something else begins, and gone in the end."""
 
     def __init__(self, terminal: TextIO) -> None:
-        self.terminal = terminal
-        self.pace, self.drawn, self.at = Pace(), "", float("-inf")
+        self.terminal, self.pace = terminal, Pace()
+        self.bar: Any = None
 
     def __call__(self, done: int, total: int) -> None:
-        self.pace.see(done, total, now := time.monotonic())
-        if now - self.at >= DRAW_EVERY or (done >= total and not self.pace.open):
-            self.at = now
-            self._draw(line(self.pace, min(WIDEST, shutil.get_terminal_size().columns - 1)))
+        self.pace.see(done, total, time.monotonic())
+        if self.bar is None or done < self.bar.n:
+            self.close()
+            self.bar = _tqdm(self.terminal, total)
+        bar, left = self.bar, self.pace.left
+        bar.total, bar.bar_format = total, OPEN if self.pace.open else KNOWN
+        bar.set_description_str(f"{int(100 * done / max(total, 1)):3d} %", refresh=False)  # 100 % is the end alone
+        bar.set_postfix_str("" if left is None else f"{bar.format_interval(round(left))} left", refresh=False)
+        bar.update(done - bar.n)
+        if done >= total and not self.pace.open:
+            bar.refresh()
 
     def close(self) -> None:
         """Leave an empty line behind, for what is written next."""
-        if self.drawn:
-            self._draw("")
-            click.echo("\r", nl=False, file=self.terminal)
-
-    def _draw(self, text: str) -> None:
-        click.echo("\r" + text.ljust(len(self.drawn)), nl=False, file=self.terminal)
-        self.drawn = text
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
 
 
-def line(pace: Pace, room: int) -> str:
-    """A bar with its numbers in `room` columns; of the numbers alone, what fits into less."""
-    if pace.open:
-        return f"  {pace.done} rows, and more as they are needed"[:room]
-    part = pace.done / max(pace.total, 1)
-    left = "" if pace.left is None else f", {clock(pace.left)} left"
-    total = str(pace.total)
-    before, after = f"{int(100 * part):5d} %", f"{pace.done:>{len(total)}} of {total} rows{left}"
-    wide = room - len(before) - len(after.ljust(2 * len(total) + len(" of  rows, 00:00 left"))) - 4
-    middle = f" |{bar(part, wide).ljust(wide)}| " if wide >= 4 else "  "
-    return (before + middle + after)[:room]
+def _tqdm(terminal: TextIO, total: int) -> Any:
+    from tqdm import tqdm
 
-
-def clock(seconds: float) -> str:
-    """Minutes and seconds, and hours where there are some."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes:02}:{rest:02}"
+    columns = min(WIDEST, shutil.get_terminal_size().columns - 1)
+    return tqdm(
+        total=total,
+        desc="  0 %",
+        file=terminal,
+        leave=False,
+        ncols=columns,
+        mininterval=DRAW_EVERY,
+        miniters=1,
+        bar_format=KNOWN,
+    )
 
 
 class Lines:
