@@ -14,7 +14,7 @@ from pellucid.core.method import at_least, method, param
 from pellucid.core.points import Same
 from pellucid.core.site import as_site
 from pellucid.ops.checks import with_places
-from pellucid.ops.layers import chosen, fused, strongest, weighted
+from pellucid.ops.layers import chosen, each, fused, numbers, strongest, weighted
 
 
 @method(
@@ -30,9 +30,9 @@ class AblationCAM:
     The paper divides by s; of a negative score that would turn the map around, so its size is taken. Only what lies
     behind the layer runs again for every channel.
 
-    at        the layer; `auto` is the last one with height and width
+    at        the layer, or several; `auto` is the last one with height and width
     channels  how many, those that vary most over the places; None takes all, as the paper does. Which they were is in
-              the result's `extras["channels"]`
+              the result's `extras["channels"]`, of several layers in `extras["channels <layer>"]`
     relu      set negative values to zero
     """
 
@@ -41,14 +41,24 @@ class AblationCAM:
     relu: bool = param(default=True)
 
     async def explain(self, q: Query) -> Attribution:
-        (act, _), score = await together(q.site(self.at), q.score())
-        which = strongest(with_places(act, self.at), self.channels)
-        off = Edit(as_site(self.at), ("channels off", tuple(map(tuple, which.tolist()))), without(which))
-        left: Tensor = await q.score(Same(q.x, which.shape[1]), Stack(), Where(edit=off))
-        whole = score[..., None]
-        weight = (whole - left.movedim(1, 2)) / whole.abs()
-        cam = weighted(weight.where(whole != 0, 0), chosen(act, which))
-        return fused([cam], self.at, self.relu, {"channels": which.expand(len(score), *which.shape)})
+        layers = each(self.at)
+        score, *found = await together(q.score(), *(q.site(layer) for layer in layers))
+        acts = [with_places(act, layer) for (act, _), layer in zip(found, layers, strict=True)]
+        which = [strongest(act, self.channels) for act in acts]
+        asks = [
+            q.score(Same(q.x, k.shape[1]), Stack(), Where(edit=off(layer, k)))
+            for layer, k in zip(layers, which, strict=True)
+        ]
+        whole, maps = score[..., None], list[Tensor]()
+        for left, act, k in zip(await together(*asks), acts, which, strict=True):
+            weight = (whole - left.movedim(1, 2)) / whole.abs()
+            maps.append(weighted(weight.where(whole != 0, 0), chosen(act, k)))
+        return fused(maps, self.at, self.relu, numbers(which, self.at, len(score)))
+
+
+def off(layer: Any, which: Tensor) -> Edit:
+    """The activation of a layer with one channel after the other at zero."""
+    return Edit(as_site(layer), ("channels off", tuple(map(tuple, which.tolist()))), without(which))
 
 
 def without(which: Tensor) -> Any:

@@ -6,17 +6,17 @@ a time, so memory does not grow with it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 
-from pellucid.core.ask import Attribution, Can, Query
+from pellucid.core.ask import Attribution, Can, Query, together
 from pellucid.core.errors import InputError
 from pellucid.core.explanation import Kind
 from pellucid.core.fold import Stack
 from pellucid.core.method import at_least, method, param
-from pellucid.ops.checks import with_places
-from pellucid.ops.layers import chosen, fused, strongest, weighted
+from pellucid.ops.layers import chosen, fused, numbers, slopes, strongest, weighted
 from pellucid.ops.shown import Shown
 
 NEEDS = (Can.GRADIENT, Can.SITES)
@@ -30,9 +30,9 @@ class ScoreCAM:
     The increase of confidence is taken on the number explained, by default the logit, as in the paper's algorithm;
     s(fill) is the same for all channels and cancels in the softmax, so it is never computed.
 
-    at        the layer; `auto` is the last one with height and width
+    at        the layer, or several; `auto` is the last one with height and width
     channels  how many, those that vary most over the places; None takes all, as the paper does. Which they were is in
-              the result's `extras["channels"]`
+              the result's `extras["channels"]`, of several layers in `extras["channels <layer>"]`
     fill      what the mask hides; `zero` is x ⊙ m in the units of the model's input, as in the paper
     relu      set negative values to zero
     """
@@ -96,10 +96,13 @@ async def _explained(
 ) -> Attribution:
     if q.x.ndim != 4:
         raise InputError(f"rows of shape {tuple(q.x.shape[1:])}", "pictures [channel, height, width]")
-    act, grad = await q.site(made.at)
-    which = strongest(with_places(act, made.at), made.channels)
-    act = chosen(act, which)
-    score: Tensor = await q.score(Shown(q.x, act, q.baseline(made.fill), scales, std, seed), Stack())
-    mean = score.unflatten(1, (-1, len(scales))).mean(2).movedim(1, 2)  # [target, batch, channel]
-    cam = weighted(mean.softmax(-1), act)
-    return fused([cam], made.at, made.relu, {"channels": which.expand(len(grad), *which.shape)})
+    found = await slopes(q, made.at)
+    which = [strongest(act, made.channels) for act, _ in found]
+    acts = [chosen(act, k) for (act, _), k in zip(found, which, strict=True)]
+    fill = q.baseline(made.fill)
+    scores: Sequence[Tensor] = await together(
+        *(q.score(Shown(q.x, act, fill, scales, std, seed), Stack()) for act in acts)
+    )
+    means = [score.unflatten(1, (-1, len(scales))).mean(2).movedim(1, 2) for score in scores]  # [target, batch, n]
+    maps = [weighted(mean.softmax(-1), act) for mean, act in zip(means, acts, strict=True)]
+    return fused(maps, made.at, made.relu, numbers(which, made.at, len(found[0][1])))

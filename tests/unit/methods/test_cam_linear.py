@@ -14,6 +14,8 @@ from pellucid.api import explain, wrap
 from pellucid.core.errors import ParameterError, SiteError, UnsupportedModel
 from pellucid.core.explanation import Explanation
 from pellucid.methods.cam import CAM, GradCAM, HiResCAM, LayerCAM
+from pellucid.methods.cam_ablation import AblationCAM
+from pellucid.methods.cam_masked import ISCAM, SSCAM, ScoreCAM
 from pellucid.methods.combinators import Integrate, Smooth
 from pellucid.ops.layers import each, of_one, strongest
 
@@ -96,7 +98,7 @@ def test_cam_takes_one_layer() -> None:
 # -- several layers -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cam", [GradCAM, LayerCAM, HiResCAM], ids=lambda c: c.__name__)
+@pytest.mark.parametrize("cam", [GradCAM, LayerCAM, HiResCAM, ScoreCAM, AblationCAM], ids=lambda c: c.__name__)
 @pytest.mark.parametrize("relu", [True, False])
 def test_several_layers_are_the_mean_of_their_maps_each_by_its_own_maximum(cam: Any, relu: bool) -> None:
     fine, coarse = (one(cam(at=at, relu=relu)).values for at in ("bn1", "relu2"))
@@ -109,6 +111,14 @@ def test_several_layers_are_the_mean_of_their_maps_each_by_its_own_maximum(cam: 
     assert one(Smooth(cam(at=("relu2", "bn1"), relu=relu), samples=2)).record.at == "relu2, bn1"
     assert one(cam(at=["bn1"], relu=relu)).record.at == "bn1"
     close(one(registry.make("grad_cam", {"at": "relu2, bn1"})).values, one(GradCAM(at=("relu2", "bn1"))).values)
+
+
+@pytest.mark.parametrize("cam", [ScoreCAM, SSCAM, ISCAM, AblationCAM], ids=lambda c: c.__name__)
+def test_channels_of_several_layers_are_told_by_their_names(cam: Any) -> None:
+    got = one(cam(at=("relu2", "bn1"), channels=2))
+    assert list(got.extras) == ["channels relu2", "channels bn1"] and got.values.shape == (len(X), 8, 8)
+    for layer in ("bn1", "relu2"):
+        assert torch.equal(got.extras[f"channels {layer}"], one(cam(at=layer, channels=2)).extras["channels"])
 
 
 def test_several_layers_need_one_pass() -> None:

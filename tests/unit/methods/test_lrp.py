@@ -12,7 +12,7 @@ from tests.unit.propagation.lrp.test_models import Relu
 from tests.unit.texts import WIDTH, Splitter, encoder
 from torch import Tensor, nn
 
-from pellucid.api import audit, explain, plan, wrap
+from pellucid.api import audit, explain, measure, plan, wrap
 from pellucid.core.errors import ParameterError, PellucidError, RuleError, SiteError, UnsupportedModel
 from pellucid.core.explanation import Explanation
 from pellucid.core.site import Site
@@ -101,6 +101,14 @@ def test_a_composite_of_ones_own() -> None:
     mine = epsilon_plus().with_(On(Epsilon(0.5), kinds=(Kind.CONVOLUTION,), layers="conv2"))
     wanted, _, _ = relevance(NET, X, mine)
     close(one(LRP(composite=mine)).values, wanted)
+
+
+def test_a_composite_of_ones_own_is_not_made_again_from_its_text() -> None:
+    method = LRP(composite=epsilon_plus().with_(On(Epsilon(0.1), last=1)))
+    e = explain(NET, X, method, target=1)
+    with pytest.raises(ParameterError, match=r"no more than the text[\s\S]*methods="):
+        measure(NET, e, "max_sensitivity", inputs=X)
+    assert len(measure(NET, e, "max_sensitivity", inputs=X, methods=method)) == 1
 
 
 def test_a_rule_of_layers_means_layers_where_a_line_names_only_a_place() -> None:

@@ -196,6 +196,9 @@ def composite(
 
 
 def _preset(name: str, baseline: Callable[[str], Tensor], wanted: dict[str, Any]) -> Composite:
+    if isinstance(name, str) and name.startswith("Composite("):
+        got = "a composite of your own, of which a record keeps no more than the text"
+        raise ParameterError(got, "the method itself", "hand it over: methods=pellucid.LRP(composite=...)")
     if not isinstance(name, str) or name not in PRESETS:
         near = nearest(str(name), PRESETS)
         every = f"one of {', '.join(PRESETS)}, or a Composite"
