@@ -156,7 +156,6 @@ class Reading(TorchFunctionMode):
         self._reads(at, given)
         before = [t._version for t in given]
         out = func(*args, **kwargs)
-        out = _Again(out) if getattr(func, "__name__", "") == "__iter__" else out
         sets = getattr(func, "__name__", "") in ("__set__", "set_")
         for i, (t, version) in enumerate(zip(given, before, strict=True)):
             if t._version != version or (sets and i == 0):
@@ -164,7 +163,7 @@ class Reading(TorchFunctionMode):
         self._gives(at, given, out)
         self.course.count += 1
         self.called(func, bool(given), out)
-        return iter(out.parts) if isinstance(out, _Again) else out
+        return out
 
     def called(self, func: Any, given: bool, out: Any) -> None:
         """What a recording adds."""
@@ -190,10 +189,10 @@ class Reading(TorchFunctionMode):
         return found is not None and found() is t
 
     def _gives(self, at: int, given: list[Tensor], out: Any) -> None:
-        if self.course.stops is None and not _plain(out.parts if isinstance(out, _Again) else out):
+        if self.course.stops is None and not _plain(out):
             self.course.stops = at
         shared = {t.untyped_storage()._cdata for t in given if _strided(t)}
-        for t in tensors(out.parts if isinstance(out, _Again) else out):
+        for t in tensors(out):
             if id(t) in self.weights.known:
                 continue
             if not self._known(t):
@@ -211,16 +210,6 @@ class Reading(TorchFunctionMode):
             self.course.own = True
         else:
             self.course.writes.append((at, self._maker.get(memory, INPUT)))
-
-
-@dataclass(frozen=True, slots=True)
-class _Again:
-    """What an iterator over a tensor gives."""
-
-    parts: tuple[Any, ...]
-
-    def __init__(self, iterator: Iterable[Any]) -> None:
-        object.__setattr__(self, "parts", tuple(iterator))
 
 
 # -- records -------------------------------------------------------------------------------------------------------
@@ -269,17 +258,13 @@ class Recording(Reading):
         """Keep what is held by somebody."""
         here = sorted(new & self.cuts)
         if here and self.may():
-            start = Start(list(self._functions), [_each_of(one, _firm) for one in self._given])
+            start = Start(list(self._functions), [_each(one, _firm) for one in self._given])
             self.starts |= dict.fromkeys(here, (self.course.count, start))
 
     def called(self, func: Any, given: bool, out: Any) -> None:
         """Remember a call, and loosely what it gave."""
         self._functions.append(func)
-        self._given.append(DOES if out is None and not given else _each_of(out, _loose))
-
-
-def _each_of(out: Any, change: Callable[[Any], Any]) -> Any:
-    return _Again(_each(out.parts, change)) if isinstance(out, _Again) else _each(out, change)
+        self._given.append(DOES if out is None and not given else _each(out, _loose))
 
 
 def _loose(out: Any) -> Any:
@@ -313,7 +298,7 @@ class Replay(TorchFunctionMode):
             self.at += 1
             if given is DOES:
                 return func(*args, **(kwargs or {}))
-            return iter(_each(given.parts, self._given)) if isinstance(given, _Again) else _each(given, self._given)
+            return _each(given, self._given)
         if self.astray or any(t is self._nothing for t in tensors((args, kwargs))):
             self._stray()
         return func(*args, **(kwargs or {}))
@@ -325,7 +310,12 @@ class Replay(TorchFunctionMode):
     def _given(self, one: Any) -> Any:
         return self._nothing if one is GONE else one
 
+    @property
+    def early(self) -> bool:
+        """Whether it has not come to where others run, or will not: what fails there fails for want of a tensor."""
+        return self.astray or self.at < self.count
+
     def verify(self) -> None:
         """Raise Diverged unless the pass went the whole way."""
-        if self.astray or self.at < self.count:
+        if self.early:
             raise Diverged

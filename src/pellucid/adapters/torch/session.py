@@ -23,7 +23,7 @@ from pellucid.adapters.torch.outputs import Selector
 from pellucid.adapters.torch.outputs import scores as raw_scores
 from pellucid.adapters.torch.prepare import TOLERANCE, disagreement
 from pellucid.adapters.torch.ready import Met, Ready
-from pellucid.adapters.torch.replay import Diverged, Reading, Recording, Replay, Weights
+from pellucid.adapters.torch.replay import Reading, Recording, Replay, Weights
 from pellucid.adapters.torch.sites import Sites
 from pellucid.adapters.torch.stream import refused, stream, trouble
 from pellucid.adapters.torch.tails import may_tail, parted, scored
@@ -409,10 +409,12 @@ class TorchSession:
             began = turns.start(lane, rows)
             if began is not None:
                 record, start = began
-                listening = self._listening(net, lane, record.listening)
+                listening, replay = self._listening(net, lane, record.listening), Replay(start)
                 try:
-                    answer = self._pass(net, rows, lane, (record.leaf, record.entering), Replay(start), listening)
-                except Diverged:
+                    answer = self._pass(net, rows, lane, (record.leaf, record.entering), replay, listening)
+                except Exception as error:
+                    if out_of_memory(error) or not replay.early:
+                        raise
                     turns.record = None
                 else:
                     answer.whole, answer.tails = 0, rows.count
