@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from pellucid import api, registry
 from pellucid.adapters.torch import session as sessions
-from pellucid.adapters.torch.replay import Course, Reading, Recording, Replay, Weights
+from pellucid.adapters.torch.replay import GONE, Course, Diverged, Reading, Recording, Replay, Start, Weights
 from pellucid.adapters.torch.session import TorchSession
 from pellucid.adapters.torch.turns import Record
 from pellucid.core.ask import Rows
@@ -118,8 +118,9 @@ class Branches(nn.Module):
         y = torch.relu(self.a(x))
         self.kept = y
         self.side(y)
+        pooled = y.mean((2, 3))
         with torch.no_grad():
-            scale = self.mid(y.mean((2, 3))).sigmoid()
+            scale = self.mid(pooled).sigmoid()
         left, right = y.chunk(2, 1)
         rows, channels = y.shape[:2]
         one, *_ = (y * 0.1).mean((2, 3)).unbind(1)
@@ -159,12 +160,23 @@ class Unseen(Plain):
     def forward(self, x: Tensor) -> Tensor:
         x = self.a(x)
         with torch._C.DisableTorchFunction():
-            early = x.mean((2, 3))[:, :4]
+            early = x.tanh()
         x = torch.relu(self.b(torch.relu(x)))
         with torch._C.DisableTorchFunction():
             x = x * x.amax((2, 3), keepdim=True)
         x = torch.relu(self.c(x * 2))
-        return self.head(x.mean((2, 3))) + early
+        return self.head(x.mean((2, 3))) + early.mean((2, 3))[:, :4]
+
+
+class Masked(Plain):
+    """A ReLU in two parts, with a layer between them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x)
+        mask = x > 0
+        y = self.b(x)
+        x = torch.where(mask, x, torch.zeros_like(x)) + y
+        return self.head(torch.relu(self.c(x)).mean((2, 3)))
 
 
 class Counting(Plain):
@@ -209,7 +221,7 @@ REPLAYED: dict[str, Callable[[], nn.Module]] = {
     "transformer": transformer,
 }
 WHOLE: dict[str, Callable[[], nn.Module]] = {"writing": Writing}
-ANY = REPLAYED | WHOLE | {"counting": Counting, "unseen": Unseen}
+ANY = REPLAYED | WHOLE | {"counting": Counting, "unseen": Unseen, "masked": Masked}
 METHODS = ("gradient", "grad_cam", "occlusion", "integrated_gradients", "guided_backprop", "rect_grad", "lrp")
 IMPOSSIBLE = {
     ("functional", "grad_cam"),
@@ -478,6 +490,20 @@ def test_a_recording_keeps_only_what_somebody_still_holds() -> None:
     replay.verify()
     assert torch.equal(got, wanted)
     assert sum(counted.calls[f] for f in HEAVY) == 1
+
+
+def test_a_tensor_that_nobody_held_cannot_be_read() -> None:
+    replay = Replay(Start([torch.relu, torch.neg], [GONE, 3]))
+    with torch.no_grad(), pytest.raises(Diverged), replay:
+        x = torch.relu(torch.ones(2))
+        assert replay.early
+        assert torch.neg(x) == 3
+        assert not replay.early
+        torch.abs(x)
+    with torch.no_grad(), pytest.raises(Diverged), Replay(Start([torch.relu], [3])):
+        torch.abs(torch.ones(2))
+    with pytest.raises(Diverged):
+        Replay(Start([torch.relu], [3])).verify()
 
 
 def test_a_record_is_of_its_rows_alone() -> None:
