@@ -312,6 +312,19 @@ def test_the_same_numbers_as_whole_passes(name: str, method: str) -> None:
         same(got, measured(module, method, x, steps=6))
 
 
+@pytest.mark.parametrize(
+    ("name", "method", "order", "steps"),
+    [("masked", "guided_backprop", "independent", 4), ("unseen", "gradient", "cascade", 3)],
+)
+def test_a_cut_is_not_where_somebody_needs_to_know_more(name: str, method: str, order: str, steps: int) -> None:
+    """A ReLU is cut in two, or what is read was computed where nobody was asked."""
+    module, x = net(ANY[name]), rows()
+    got = measured(module, method, x, order=order, steps=steps)
+    assert not got.passes.tails
+    with whole():
+        same(got, measured(module, method, x, order=order, steps=steps))
+
+
 @pytest.mark.parametrize("likeness", ["spearman", "abs_spearman", "ssim"])
 @pytest.mark.parametrize("order", ["cascade", "independent"])
 def test_every_order_and_likeness(order: str, likeness: str) -> None:
