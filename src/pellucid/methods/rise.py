@@ -76,7 +76,11 @@ class RISE:
 
 
 def _averaged(masks: Patches, scores: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    """mean_k (s_k − s̄) m_k / p and its standard error, [target, batch, height, width] each; masks a few at a time."""
+    """mean_k (s_k − s̄) m_k / p and its standard error, [target, batch, height, width] each; masks a few at a time.
+
+    As the s_k − s̄ add up to zero, it is the mean of (s_k − s̄) (m_k − p) / p too, and spreads as these do: the part of
+    the mask that all have in common has no error.
+    """
     off = scores.double() - scores.double().mean(2, keepdim=True)
     height, width = masks.x.shape[-2:]
     step, samples = max(1, AT_ONCE // (height * width)), masks.count
@@ -85,7 +89,7 @@ def _averaged(masks: Patches, scores: Tensor, share: float) -> tuple[Tensor, Ten
     for k in range(0, samples, step):
         m = masks.masks(k, min(k + step, samples)).flatten(1).to(first)
         first += off[..., k : k + step] @ m
-        second += off[..., k : k + step].square() @ m.square()
+        second += off[..., k : k + step].square() @ (m - share).square()
     mean = first / samples
     error = ((second / samples - mean.square()).clamp_min(0) / (samples - 1)).sqrt()
     shape = (*off.shape[:2], height, width)

@@ -29,7 +29,8 @@ class SobolAttribution:
     A and B are independent points of the cube: how far every region is faded in from the fill. T_i is the part of the
     variance that would remain were only region i unknown: its own and all that it has a part in. It has no sign.
 
-    samples  pairs (A, B); every pair costs a row for every region and two more
+    samples  pairs (A, B); every pair costs a row for every region and two more. The standard error is that between at
+             least eight scrambles; of fewer than 128 pairs it may be too small
     order    `total`, or `first`: S_i = 1 − E[(s(B) − s(A with i from B))²] / 2 V, what region i does alone
     regions  who plays; `auto`: `cells(8, 8)` of pictures, else every column or word; see `pellucid.regions`
     fill     what shows who is hidden; `auto`: the training mean of pictures, a table's background, a mask

@@ -15,8 +15,8 @@ from torch.quasirandom import SobolEngine
 from pellucid.core.errors import ParameterError
 from pellucid.core.points import generator
 
-SCRAMBLES = 16
-"""Independent scrambles of a low-discrepancy design; its error is read off from how much they differ."""
+LEAST, SCRAMBLES = 8, 16
+"""Independent scrambles of a low-discrepancy design, from and to; its error is read off from how much they differ."""
 WORD = 62
 """Players up to which a coalition is compared as one whole number."""
 MOST = 20
@@ -104,7 +104,7 @@ def sobol(players: int, samples: int, seed: int, share: float = 0.5) -> Design:
 
 
 def uniform(players: int, samples: int, seed: int) -> Design:
-    """Scrambled Sobol points in the cube [0, 1]^players; at least two scrambles, 16 where each has eight points.
+    """Scrambled Sobol points in the cube [0, 1]^players; at least eight scrambles, 16 where each has eight points.
 
     Every scramble gives the coordinates to other players: in few points, some coordinates have the same first bit.
 
@@ -112,7 +112,7 @@ def uniform(players: int, samples: int, seed: int) -> Design:
     """
     if players > SobolEngine.MAXDIM:
         raise ParameterError(f"{players} players in a Sobol design", f"at most {SobolEngine.MAXDIM}", "design='coin'")
-    scrambles = min(SCRAMBLES, max(2, samples // 8), samples)
+    scrambles = min(SCRAMBLES, max(LEAST, samples // 8), samples)
     sizes = [samples // scrambles + (i < samples % scrambles) for i in range(scrambles)]
     draw = generator(seed, "sobol", players)
     parts: list[Tensor] = []

@@ -5,15 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tests.unit.games import designed, number
 from torch import Tensor
 
+from pellucid.api import as_regressor, explain, wrap
 from pellucid.methods.banzhaf import Banzhaf
+from pellucid.methods.hsic_attribution import HSICAttribution
 from pellucid.methods.kernel_shap import KernelSHAP
 from pellucid.methods.lime import LIME
 from pellucid.methods.permutation_shap import PermutationSHAP
+from pellucid.methods.rise import RISE
+from pellucid.methods.shapley_interactions import ShapleyInteractions
+from pellucid.methods.sobol_attribution import SobolAttribution
 from pellucid.methods.stratified_shapley import StratifiedShapley
 from pellucid.ops.designs import DESIGNS, everything
 from pellucid.ops.games import Played, Worth
@@ -126,3 +132,56 @@ def test_lime(game: str, design: str, samples: int) -> None:
         fit = LIME()._fit(Played(drawn, v[number(drawn.shown)].mT))
         found.append(Worth(fit.coef, fit.std_error))
     held(found, truth, 16 if design == "sobol" else 1000)
+
+
+def faded(slope: float) -> Any:
+    """The game of `curved` for regions that are there in part, as a model of rows of ten numbers."""
+    draw = torch.Generator().manual_seed(11)
+    w = torch.randn(10, generator=draw, dtype=torch.float64)
+    p = torch.randn(10, 10, generator=draw, dtype=torch.float64) / 3
+
+    def score(rows: Any) -> Any:
+        z = torch.as_tensor(np.asarray(rows))
+        return torch.sigmoid(slope * (z @ w + ((z @ p) * z).sum(1) - 0.5)).numpy()
+
+    return as_regressor(wrap(score, np.zeros((3, 10))))
+
+
+def worth_of(model: Any, method: Any, x: Any) -> Worth:
+    e = explain(model, x, method)[0]
+    assert e.std_error is not None
+    return Worth(e.values[0].double().reshape(1, -1), e.std_error[0].double().reshape(1, -1))
+
+
+@pytest.mark.parametrize("slope", [1.0, 4.0])
+@pytest.mark.parametrize("order", ["total", "first"])
+def test_sobol(slope: float, order: str) -> None:
+    model, x = faded(slope), np.ones((1, 10))
+    truth = worth_of(model, SobolAttribution(samples=8192, order=order, seed=1000), x).values
+    found = [worth_of(model, SobolAttribution(samples=128, order=order, seed=s), x) for s in range(SEEDS)]
+    held(found, truth, 16)
+
+
+def test_hsic() -> None:
+    model, x = faded(1.0), np.ones((1, 10))
+    many = [worth_of(model, HSICAttribution(samples=2000, seed=s), x).values for s in range(1000, 1004)]
+    found = [worth_of(model, HSICAttribution(samples=200, seed=s), x) for s in range(SEEDS // 2)]
+    held(found, torch.stack(many).mean(0))
+
+
+def test_interactions() -> None:
+    model, x = faded(1.0), np.ones((1, 10))
+    truth = worth_of(model, ShapleyInteractions(samples=900, seed=0), x).values
+    found = [worth_of(model, ShapleyInteractions(samples=200, seed=s), x) for s in range(SEEDS)]
+    held(found, truth)
+
+
+@pytest.mark.parametrize("estimator", ["mean", "regression"])
+def test_rise(estimator: str) -> None:
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.AvgPool2d(4), torch.nn.Flatten(), torch.nn.Linear(16, 8), torch.nn.Tanh())
+    model, x = wrap(torch.nn.Sequential(net, torch.nn.Linear(8, 2)).eval()), torch.rand(1, 1, 16, 16)
+    many = [worth_of(model, RISE(samples=10_000, grid=4, estimator=estimator, seed=s), x) for s in range(1000, 1004)]
+    truth = torch.stack([one.values for one in many]).mean(0)
+    found = [worth_of(model, RISE(samples=300, grid=4, estimator=estimator, seed=s), x) for s in range(SEEDS)]
+    held(found, truth)

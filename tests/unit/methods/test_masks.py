@@ -96,7 +96,8 @@ def test_rise_is_the_mean_of_masks_times_scores(share: float) -> None:
     same = scores.mean(0)[:, None, None] * masks.mean(0) / share
     torch.testing.assert_close(e.values, plain - same)
     torch.testing.assert_close(e.extras["mean"], scores.mean(0))
-    each = (scores - scores.mean(0))[:, :, None, None] * masks[:, None] / share
+    each = (scores - scores.mean(0))[:, :, None, None] * (masks[:, None] - share) / share
+    torch.testing.assert_close(each.mean(0), e.values)
     torch.testing.assert_close(e.std_error, each.std(0) / 60**0.5)
 
 

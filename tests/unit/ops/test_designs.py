@@ -183,3 +183,11 @@ def test_beside_puts_all_or_none_first() -> None:
     assert design.shown[:2].tolist() == [[False] * 3, [True] * 3]
     assert design.weight[:3].tolist() == [1.0, 0.5, 1.0]
     assert design.group.tolist() == [-1, -1, 0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(("samples", "scrambles"), [(5, 5), (8, 8), (32, 8), (100, 12), (256, 16)])
+def test_low_discrepancy_designs_have_at_least_eight_scrambles(samples: int, scrambles: int) -> None:
+    group = uniform(6, samples, 0).group
+    assert group.unique().tolist() == list(range(scrambles))
+    sizes = torch.bincount(group)
+    assert int(sizes.max() - sizes.min()) <= 1 and int(sizes.sum()) == samples
