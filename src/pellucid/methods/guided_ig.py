@@ -49,15 +49,18 @@ class GuidedIG:
 
     async def explain(self, q: Query) -> Attribution:
         b = q.baseline(self.baseline)
-        way = q.x - b
+        wide = torch.promote_types(q.x.dtype, torch.float32)  # half precision cannot tell how far a feature has gone
+        way = q.x.to(wide) - b.to(wide)
         ends = [q.grad()] if self.rule == "trapezoid" else []
         slope, top, bottom, *last = await together(q.grad(At(b)), q.score(), q.score(At(b)), *ends)
-        done = values = torch.zeros_like(slope)  # [target, batch, ...]: the part of its way that every feature has gone
+        done = values = torch.zeros_like(
+            slope, dtype=wide
+        )  # [target, batch, ...]: the part of its way that every feature has gone
         for step in range(1, self.steps + 1):
-            further = advance(done, slope, way.abs(), step / self.steps, self.fraction, self.max_dist)
+            further = advance(done, slope.to(wide), way.abs(), step / self.steps, self.fraction, self.max_dist)
             here, moved, done = slope, (further - done) * way, further
             if step < self.steps:
-                slope = await q.grad(_Paths(b + done * way), _Own())
+                slope = await q.grad(_Paths((b + done * way).to(q.x)), _Own())
             elif last:
                 slope = last[0]
             values = values + moved * ((here + slope) / 2 if last else here)
@@ -89,7 +92,9 @@ def advance(done: Tensor, slope: Tensor, length: Tensor, at: float, fraction: fl
         room = (length * (high - done) * chosen).sum(2, dtype=torch.float64)
         part = (gap / room).where(unfinished, 0.0).to(done)[..., None]
         moved = torch.where(part < 1, done + part * (high - done), high)
-        done = torch.where(chosen, moved, done)
+        before, done = done, torch.where(chosen, moved, done)
+        if torch.equal(before, done):  # what is missing is less than rounding
+            return done.reshape(shape)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -146,6 +146,18 @@ def test_equal_gradients_move_together() -> None:
     torch.testing.assert_close(got.view(4), torch.tensor([1 / 3, 1 / 3, 0, 1 / 3]).double())
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_comes_to_an_end(dtype: torch.dtype) -> None:
+    model: Any = net(Convnet()).to(dtype)
+    got = one(GuidedIG(steps=16), model=model, x=X.to(dtype)).values
+    assert float((got.double() - one(GuidedIG(steps=16)).values).norm() / got.double().norm()) < 0.2
+
+
+def test_steps_that_rounding_swallows_end_too() -> None:
+    done, length = torch.full((1, 1, 4), 0.5, dtype=torch.bfloat16), torch.ones(1, 4, dtype=torch.bfloat16)
+    assert torch.equal(advance(done, torch.ones_like(done), length, 0.5005, 1.0, 1.0), done)
+
+
 def test_what_does_not_differ_from_the_baseline_gets_nothing() -> None:
     x = X.clone()
     x[:, 1] = 0
