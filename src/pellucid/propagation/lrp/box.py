@@ -21,7 +21,7 @@ class ZBox(LayerRule):
     Zeros that the model puts around its input before the layer belong to the box: l = h = 0 there, as in a layer that
     pads by itself. Boxes are equal when their bounds are equal.
 
-    low         the lowest values that inputs can have, l ≤ a: [1, ...] like one row, or broadcast against it
+    low         the lowest values that inputs can have, l ≤ a: [1, ...] like one row, broadcast against it, or a number
     high        the highest, h ≥ a
     stabilizer  ε
     """
@@ -33,6 +33,12 @@ class ZBox(LayerRule):
 
     def __post_init__(self) -> None:
         check("stabilizer", self.stabilizer)
+        for name in ("low", "high"):
+            given = getattr(self, name)
+            if isinstance(given, int | float):
+                object.__setattr__(self, name, torch.tensor(float(given), dtype=torch.float64))
+            elif not isinstance(given, Tensor):
+                raise ParameterError(f"{name} of type {type(given).__name__}", "a tensor like one row, or a number")
         if bool((self.low > self.high).any()):
             raise ParameterError("low is above high somewhere", "low ≤ high everywhere")
         ends = tuple((tuple(t.shape), float(t.double().sum()), float(t.double().norm())) for t in (self.low, self.high))

@@ -93,7 +93,7 @@ def epsilon_gamma_box(
 ) -> Composite:
     """ε at linear layers, γ at convolutions, zᴮ at the first convolution    [montavon2019layer]
 
-    low, high  the lowest and highest inputs that there can be, in the units of the model's rows: [1, ...]
+    low, high  the lowest and highest inputs that there can be, in the units of the model's rows: [1, ...], or numbers
     """
     box = On(ZBox(low, high, stabilizer), kinds=CONVOLUTIONS, first=1)
     return _presets("epsilon_gamma_box", Gamma(gamma, stabilizer), epsilon, stabilizer, box)

@@ -112,6 +112,15 @@ def test_box(name: str) -> None:
     close(made.relevance(ZBox(low, high), r), by_matrix(made, dense.z_box(low.flatten(), high.flatten(), E), r))
 
 
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_box_of_numbers(name: str) -> None:
+    made = layer(name, True, 0)
+    r, like = drawn(*made.output().shape, seed=3), torch.ones_like(made.inputs[0][:1])
+    close(made.relevance(ZBox(-9, 9.5), r), made.relevance(ZBox(-9 * like, 9.5 * like), r))
+    with pytest.raises(ParameterError, match="a tensor like one row, or a number"):
+        ZBox("black", "white")  # pyright: ignore
+
+
 def test_gamma_is_the_classic_one_for_positive_inputs_and_outputs() -> None:
     made = layer("conv2d", True, 4, signed=False)
     r = drawn(*made.output().shape, seed=3).where(made.output() > 0, 0.0)
