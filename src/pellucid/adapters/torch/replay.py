@@ -40,7 +40,9 @@ class Weights:
 
     def __init__(self, net: nn.Module) -> None:
         self.names: dict[int, set[str]] = {}
-        self.kept = [*net.named_parameters(remove_duplicate=False), *net.named_buffers(remove_duplicate=False)]
+        trained = [*net.named_parameters(remove_duplicate=False)]
+        self.trained = {id(tensor) for _, tensor in trained}
+        self.kept = [*trained, *net.named_buffers(remove_duplicate=False)]
         for name, tensor in self.kept:
             self.names.setdefault(id(tensor), set()).add(name)
         self.others = [t for module in net.modules() for t in tensors(list(module.__dict__.values()))]
@@ -94,6 +96,7 @@ class Course:
     """The calls of one pass, as far as it matters where it may be cut.
 
     reads   names of the weights of every call that reads some for the first time, by the number of the call
+    first   the first call that reads a parameter
     writes  calls that overwrite what an earlier call made: (number, that of the maker)
     strange the last call that reads something of which nobody knows who made it
     stops   the first call that gives something which cannot be given again
@@ -102,6 +105,7 @@ class Course:
     """
 
     reads: dict[int, Names] = field(default_factory=dict)
+    first: int | None = None
     writes: list[tuple[int, int]] = field(default_factory=list)
     strange: int = INPUT
     stops: int | None = None
@@ -111,15 +115,15 @@ class Course:
     def cut(self, changed: Names) -> int | None:
         """The call from which a variant with these weights runs, or one before that where it is safe to begin.
 
-        None where nothing that reads weights would be left out.
+        None where nothing that reads parameters would be left out.
         """
         seen = frozenset[str]().union(*self.reads.values())
-        if self.own or not changed or not changed <= seen:
+        if self.own or self.first is None or not changed or not changed <= seen:
             return None
         places = [i for i in self.reads if i <= (self.count if self.stops is None else self.stops)]
         first = min(i for i, names in self.reads.items() if names & changed)
         found = max((i for i in places if i <= first), default=None)
-        while found is not None and found > places[0]:
+        while found is not None and found > self.first:
             before = min((made for at, made in self.writes if made < found <= at), default=None)
             if before is None:
                 return found if found > self.strange else None
@@ -174,6 +178,8 @@ class Reading(TorchFunctionMode):
     def _reads(self, at: int, given: list[Tensor]) -> None:
         new: set[str] = set()
         for t in given:
+            if self.course.first is None and id(t) in self.weights.trained:
+                self.course.first = at
             names = self.weights.names.get(id(t))
             if names is not None:
                 new |= names - self._read

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.unit.texts import Splitter, encoder
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -190,6 +191,18 @@ class Counting(Plain):
         return self.head(torch.relu(self.c(torch.relu(self.b(x)))).mean((2, 3)))
 
 
+class Scaled(Plain):
+    """Begins with a constant."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale: Tensor
+        self.register_buffer("scale", torch.ones(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x * self.scale)
+
+
 class Writing(Functional):
     """Counts in a buffer, which the answer depends on."""
 
@@ -355,6 +368,21 @@ def test_these_nets_are_replayed(name: str, method: str) -> None:
     assert got.passes.backward == every.passes.backward
 
 
+@pytest.mark.parametrize("method", ["gradient", "lime", "generic_attention"])
+def test_models_of_texts_are_replayed(method: str) -> None:
+    """What enters are vectors, behind the first layer."""
+    told = ["the film was good and great", "a bad film"]
+    handle = api.wrap(encoder(), Splitter())
+    chosen = [registry.make(method, {"samples": 8} if method == "lime" else {})]
+    e = api.explain(handle, told, chosen, target=1)
+    metric = registry.make_metric("parameter_randomisation", {"steps": 5})
+    got = api.measure(handle, e, [metric], inputs=told, methods=chosen)
+    assert got[0].passes.tails
+    with whole():
+        for one, other in zip(got, api.measure(handle, e, [metric], inputs=told, methods=chosen), strict=True):
+            same(one, other)
+
+
 def test_a_net_that_writes_into_itself_runs_whole() -> None:
     assert measured(net(Writing), "gradient", rows()).passes.tails == 0
 
@@ -474,6 +502,9 @@ def test_a_cut_is_before_the_first_changed_weight() -> None:
     assert named(seen, seen.cut(frozenset({"head.weight", "b.bias"}))) == {"b"}
     assert seen.cut(frozenset({"a.bias", "head.bias"})) is None  # nothing would be left out
     assert seen.cut(frozenset({"unheard.of"})) is None
+    scaled = course(net(Scaled), rows())
+    assert scaled.cut(frozenset({"a.bias"})) is None  # but for a constant
+    assert named(scaled, scaled.cut(frozenset({"b.bias"}))) == {"b"}
 
 
 def test_a_cut_moves_down_to_before_what_is_overwritten_behind_it() -> None:
