@@ -38,10 +38,17 @@ def densenet() -> nn.Module:
     return DenseNet(8, (2, 2, 2, 2), 16, num_classes=10)
 
 
-def efficientnet() -> nn.Module:
+def mobilenet() -> nn.Module:
     from torchvision.models import mobilenet_v3_small
 
     return mobilenet_v3_small(num_classes=10)
+
+
+def efficientnet() -> nn.Module:
+    from torchvision.models.efficientnet import EfficientNet, MBConvConfig
+
+    blocks = [MBConvConfig(1, 3, 1, 8, 8, 1), MBConvConfig(4, 3, 2, 8, 16, 2), MBConvConfig(4, 5, 2, 16, 24, 2)]
+    return EfficientNet(blocks, dropout=0.2, num_classes=10)
 
 
 def vit() -> nn.Module:
@@ -64,7 +71,13 @@ def convnext() -> nn.Module:
     return timm.create_model("convnext_atto", depths=(1, 1, 1, 1), dims=(8, 8, 16, 16), num_classes=10)
 
 
-CONVOLUTIONAL = {"resnet": resnet, "densenet": densenet, "gates": efficientnet, "convnext": convnext}
+CONVOLUTIONAL = {
+    "resnet": resnet,
+    "densenet": densenet,
+    "mobilenet": mobilenet,
+    "efficientnet": efficientnet,
+    "convnext": convnext,
+}
 TRANSFORMERS = {"torchvision": vit, "timm": timm_vit}
 
 
