@@ -112,7 +112,9 @@ def as_named(function: Callable[..., Any], output: tuple[Any, ...]) -> Any:
 
 
 def positional(kwargs: Named) -> tuple[Given, Named]:
-    """torch.relu(input=x) as torch.relu(x)."""
+    """torch.relu(input=x) as torch.relu(x), and torch.where(condition=c, input=a, other=b) as torch.where(c, a, b)."""
+    if "condition" in kwargs and len(kwargs) == 3:
+        return (kwargs["condition"], kwargs["input" if "input" in kwargs else "self"], kwargs["other"]), {}
     for word in ("input", "self", "tensors"):
         if word in kwargs:
             return (kwargs[word],), {key: value for key, value in kwargs.items() if key != word}

@@ -77,6 +77,7 @@ OPERATORS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu6": F.relu6,
     "relu by mask": lambda z: z * (z > 0),
     "relu by where": lambda z: torch.where(z > 0, z, 0.0),
+    "relu by where, by name": lambda z: torch.where(condition=z > 0, input=z, other=torch.zeros_like(z)),
     "relu by maximum": lambda z: torch.maximum(z, torch.zeros_like(z)),
     "relu by assignment": assigned,
     "leaky relu by where": lambda z: torch.where(z > 0, z, 0.2 * z),
