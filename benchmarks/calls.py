@@ -1,7 +1,8 @@
 """How many calls an error takes: ours beside the peers' with 1000 calls, on three photos, with error bars.
 
 `python -m benchmarks.calls [SEEDS] [FOLDER]` prints the tables alone. The scores of a photo's coalitions are kept in
-FOLDER, so that all designs, seeds and peers ask the model once for each, and another run for nothing.
+FOLDER, so that all designs, seeds and peers ask the model once for each, and another run for nothing. The first one
+takes about half an hour of one core.
 """
 
 from __future__ import annotations
@@ -110,9 +111,9 @@ def ours(make: Callable[..., Any], calls: int, scores: Scores, seed: int, **more
     return scores.values(make(samples=calls, seed=seed, **more))
 
 
-def split(calls: int, scores: Scores, seed: int) -> Tensor:
-    """Our splitting of the tree, which draws nothing."""
-    return scores.values(OwenShapley(calls=calls, hierarchy=scores.tree))
+def owen(estimator: str, calls: int, scores: Scores, seed: int) -> Tensor:
+    """Ours of the tree; splitting draws nothing."""
+    return scores.values(OwenShapley(estimator=estimator, calls=calls, hierarchy=scores.tree, seed=seed))
 
 
 LIMES: dict[str, tuple[Estimate, int]] = {
@@ -127,7 +128,9 @@ SHAPLEYS: dict[str, tuple[Estimate, int]] = {
 }
 OWENS: dict[str, tuple[Estimate, int]] = {
     "`shap` Partition": (shap_partition, PEERS),
-    **{f"splitting, {n}": (partial(split, n), n) for n in (*CALLS, PEERS)},
+    **{f"splitting, {n}": (partial(owen, "split", n), n) for n in (*CALLS, PEERS)},
+    **{f"orders, {n}": (partial(owen, "orders", n), n) for n in (*CALLS[1:], PEERS)},
+    **{f"process, {n}": (partial(owen, "process", n), n) for n in CALLS},
 }
 """Who is compared, and with how many calls."""
 

@@ -18,12 +18,14 @@ from pellucid.ops.shapley_designs import leverage
 from pellucid.ops.shapley_fit import shapley_fit
 from pellucid.ops.smooth import shapley_of_powers
 
-LONG = 15_000
+LONG = 28_000
 """Coalitions of the long run for LIME."""
-PARTS, PART = 8, 1024
+PARTS, PART = 20, 1024
 """Parts of the long run for Shapley values, and the coalitions of each."""
 FAR = 1000
 """The first seed of the long runs; no estimate has it."""
+COINS = 2048
+"""Coalitions of LIME's run that a smooth function goes through."""
 OWN = 0.003
 """The variance that every coalition has for itself, over the one that it shares."""
 ALL = 10**6
@@ -51,10 +53,10 @@ def shapley_truth(scores: Scores) -> Truth:
     """The mean over parts of φ(f) + least squares of v − f, f a smooth function that has not seen the part.
 
     Whatever f is, the expectation is the truth [Witter et al. 2025]. It goes through the parts of the other half, every
-    second one, and through as many coalitions of LIME's run.
+    second one, and through some coalitions of LIME's run.
     """
     designs = [leverage(scores.players, PART, FAR + i).beside(shown=True).beside(shown=False) for i in range(PARTS)]
-    coins = hadamard(scores.players, LONG, FAR).shown[: PARTS * PART // 2]
+    coins = hadamard(scores.players, LONG, FAR).shown[:COINS]
     found: list[Tensor] = []
     for half in (0, 1):
         others = [design.shown for design in designs[1 - half :: 2]]
@@ -86,7 +88,8 @@ class Smooth:
         y, near = torch.from_numpy(scores(known)), math.exp(-4 / scores.players)
         mean, each = float(y.mean()), alike(known, known, near)
         each.diagonal().add_(OWN)
-        return Smooth(known, torch.linalg.solve(each, y - mean), mean, near)
+        a = torch.cholesky_solve((y - mean)[:, None], torch.linalg.cholesky(each))
+        return Smooth(known, a[:, 0], mean, near)
 
     def __call__(self, shown: Tensor) -> Tensor:
         return self.mean + alike(shown, self.known, self.near) @ self.a
@@ -98,4 +101,5 @@ class Smooth:
 def alike(a: Tensor, b: Tensor, near: float) -> Tensor:
     """ρ^|S△T|, [coalitions of a, coalitions of b]."""
     a, b = a.double(), b.double()
-    return near ** (a.sum(1)[:, None] + b.sum(1) - 2 * a @ b.mT)
+    apart = torch.addmm(a.sum(1)[:, None], a, b.mT, alpha=-2).add_(b.sum(1))
+    return apart.mul_(math.log(near)).exp_()
