@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from pellucid.core.ask import Attribution, Can, Query
-from pellucid.core.explanation import Kind
+from pellucid.core.explanation import HEIGHT, Kind
 from pellucid.core.method import at_least, method, one_of, param
 from pellucid.ops.designs import Design, uniform
 from pellucid.ops.games import Game, Played, Worth
@@ -26,8 +27,9 @@ from pellucid.ops.games import Game, Played, Worth
 class SobolAttribution:
     """T_i = E[(s(A) − s(A with i from B))²] / 2 V,  V the variance of s    [Fel et al. 2021, eq. 7; Jansen 1999]
 
-    A and B are independent points of the cube: how far every region is faded in from the fill. T_i is the part of the
-    variance that would remain were only region i unknown: its own and all that it has a part in. It has no sign.
+    A and B are independent points of the cube: how far every region is faded in from the fill. Columns and words, and
+    tokens that are taken out, are there or not. T_i is the part of the variance that would remain were only region i
+    unknown: its own and all that it has a part in. It has no sign.
 
     samples  pairs (A, B); every pair costs a row for every region and two more. The standard error is that between at
              least eight scrambles; of fewer than 128 pairs it may be too small
@@ -44,7 +46,8 @@ class SobolAttribution:
 
     async def explain(self, q: Query) -> Attribution:
         game = Game.of(q, self.regions, self.fill, pictures=("cells(8, 8)", "zero"))
-        played = await game.play(q, self._design)
+        blends = HEIGHT in game.board.dims and game.board.stream is None
+        played = await game.play(q, self._design if blends else self._there)
         worths = [self._indices(one) for one in played]
         return game.attribution(worths)
 
@@ -55,6 +58,11 @@ class SobolAttribution:
         shown = torch.cat([a[:, None], b[:, None], mixed], 1)
         group = drawn.group.repeat_interleave(players + 2)
         return Design(shown=shown.flatten(0, 1), weight=torch.ones(len(group)).double(), group=group)
+
+    def _there(self, players: int) -> Design:
+        """The same for words and columns, of which nothing lies between there and not there: coins."""
+        design = self._design(players)
+        return replace(design, shown=design.shown < 0.5)
 
     def _indices(self, played: Played) -> Worth:
         """The indices, and the standard errors of the jackknife over independent scrambles."""
