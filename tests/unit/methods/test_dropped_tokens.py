@@ -234,7 +234,9 @@ def test_regions_are_whole_patches_that_are_there_or_not() -> None:
             explained(model, LIME(fill="drop", regions=regions))
     with pytest.raises(ParameterError, match="mixes"):
         explained(model, Anchors(fill="drop"))
-    assert bool(explained(model, SobolAttribution(samples=8, fill="drop")).values.isfinite().all())  # no share of a token
+    assert bool(
+        explained(model, SobolAttribution(samples=8, fill="drop")).values.isfinite().all()
+    )  # no share of a token
 
 
 def test_the_mean_of_no_tokens_is_no_score() -> None:

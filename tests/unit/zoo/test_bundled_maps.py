@@ -14,7 +14,9 @@ from pellucid.testing.assertions import Snapshot
 @pytest.fixture(scope="module")
 def coffee() -> Explanations:
     photo = pellucid.zoo.sample_photos()[1]
-    return pellucid.explain("efficientnet_lite0", photo, ["grad_cam", "gradient", "input_x_gradient"], target="espresso")
+    return pellucid.explain(
+        "efficientnet_lite0", photo, ["grad_cam", "gradient", "input_x_gradient"], target="espresso"
+    )
 
 
 def cup() -> torch.Tensor:
