@@ -14,7 +14,7 @@ from pellucid.core.errors import ParameterError, SiteError
 from pellucid.core.explanation import BATCH, CHANNEL, HEIGHT, WIDTH, Check, Kind, ModelCard
 from pellucid.core.fold import Fold, Only
 from pellucid.core.points import At, Points
-from pellucid.core.site import Attention, Site, Stream, as_site
+from pellucid.core.site import Attention, ModuleName, Site, Stream, as_site
 from pellucid.core.target import Labels, Pick
 
 if TYPE_CHECKING:
@@ -186,6 +186,8 @@ class Inside(Protocol):
     @property
     def every_layer(self) -> tuple[Site, ...]: ...
 
+    def site(self, site: Site) -> Site: ...
+
     @property
     def attentions(self) -> tuple[Attention, ...]: ...
 
@@ -227,6 +229,11 @@ class Query:
     def every_layer(self) -> tuple[Site, ...]:
         """Sites of all layers that answer row by row, in the order in which they finish: tried when this is read."""
         return () if self._inside is None else self._inside.every_layer
+
+    def address(self, at: Any) -> Site:
+        """A layer as results name it: one that is given as an object has its name in the model."""
+        site = as_site(at)
+        return site if self._inside is None or not isinstance(site.name, ModuleName) else self._inside.site(site)
 
     @property
     def attentions(self) -> tuple[Attention, ...]:

@@ -128,6 +128,9 @@ class Single:
     def every_layer(self) -> tuple[Site, ...]:
         return self.inside.every_layer
 
+    def site(self, site: Site) -> Site:
+        return self.inside.site(site)
+
     @property
     def attentions(self) -> tuple[Attention, ...]:
         return self.inside.attentions

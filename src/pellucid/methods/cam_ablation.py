@@ -53,7 +53,7 @@ class AblationCAM:
         for left, act, k in zip(await together(*asks), acts, which, strict=True):
             weight = (whole - left.movedim(1, 2)) / whole.abs()
             maps.append(weighted(weight.where(whole != 0, 0), chosen(act, k)))
-        return fused(maps, self.at, self.relu, numbers(which, self.at, len(score)))
+        return fused(maps, self.at, self.relu, numbers(q, which, self.at, len(score)))
 
 
 def off(layer: Any, which: Tensor) -> Edit:

@@ -105,4 +105,4 @@ async def _explained(
     )
     means = [score.unflatten(1, (-1, len(scales))).mean(2).movedim(1, 2) for score in scores]  # [target, batch, n]
     maps = [weighted(mean.softmax(-1), act) for mean, act in zip(means, acts, strict=True)]
-    return fused(maps, made.at, made.relu, numbers(which, made.at, len(found[0][1])))
+    return fused(maps, made.at, made.relu, numbers(q, which, made.at, len(found[0][1])))

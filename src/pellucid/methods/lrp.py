@@ -13,7 +13,7 @@ from torch import Tensor
 from pellucid.core.ask import Attribution, Can, Query, RowCheck, Where, attribution, together
 from pellucid.core.explanation import Kind
 from pellucid.core.method import at_least, method, one_of, param
-from pellucid.core.site import Site, as_site
+from pellucid.core.site import Site
 from pellucid.propagation import Composite
 from pellucid.propagation.lrp.presets import composite
 
@@ -93,7 +93,7 @@ def _sites(layers: Any, q: Query) -> tuple[Site, ...]:
     if isinstance(layers, str) and layers == "all":
         return q.every_layer
     many = layers if isinstance(layers, (tuple, list)) else (layers,)  # one of them may be given by itself
-    return tuple(as_site(layer) for layer in many)
+    return tuple(map(q.address, many))
 
 
 def _of_one(relevance: Tensor, score: Tensor) -> Tensor:

@@ -11,7 +11,6 @@ from torch import Tensor
 from pellucid.core.ask import Attribution, Query, attribution, together
 from pellucid.core.errors import ParameterError
 from pellucid.core.explanation import HEIGHT, WIDTH
-from pellucid.core.site import as_site
 from pellucid.ops.checks import with_places
 from pellucid.ops.resize import resize
 
@@ -63,10 +62,10 @@ def of_one(cam: Tensor) -> Tensor:
     return (cam / top).where(top != 0, cam)
 
 
-def numbers(which: Sequence[Tensor], at: Any, targets: int) -> dict[str, Tensor]:
+def numbers(q: Query, which: Sequence[Tensor], at: Any, targets: int) -> dict[str, Tensor]:
     """The numbers of channels as extras, [target, batch, n]: `channels`, or `channels <layer>` of each of several."""
     layers = each(at)
-    names = ["channels"] if len(layers) == 1 else [f"channels {as_site(layer)}" for layer in layers]
+    names = ["channels"] if len(layers) == 1 else [f"channels {q.address(layer)}" for layer in layers]
     return {name: found.expand(targets, *found.shape) for name, found in zip(names, which, strict=True)}
 
 

@@ -18,6 +18,7 @@ from pellucid.core.explanation import Explanation
 from pellucid.core.site import Site
 from pellucid.core.target import Score, Unit
 from pellucid.methods.cam import GradCAM
+from pellucid.methods.cam_masked import ScoreCAM
 from pellucid.methods.crp import CRP
 from pellucid.methods.lrp import LRP
 from pellucid.propagation import Kind, On
@@ -59,6 +60,12 @@ def test_relevance_of_layers_in_the_same_pass() -> None:
     assert {"relevance conv1", "relevance conv2"} <= set(e.extras)
     close(e.extras["relevance conv2"], one(LRP(composite="epsilon", at="conv2")).values)
     close(one(LRP(composite="epsilon", layers="conv2")).extras["relevance conv2"], e.extras["relevance conv2"])
+
+
+def test_layers_given_as_objects_have_their_names() -> None:
+    e = one(LRP(layers=[NET.conv1, NET.conv2]))
+    assert list(e.extras) == ["relevance conv1", "relevance conv2"]
+    assert list(one(ScoreCAM(at=[NET.relu1, NET.relu2])).extras) == ["channels relu1", "channels relu2"]
 
 
 def test_zero_at_a_layer_is_activation_times_gradient() -> None:
