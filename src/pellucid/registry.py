@@ -12,7 +12,7 @@ from typing import Any
 from pellucid import methods as _methods
 from pellucid import metrics as _metrics
 from pellucid.core.errors import ParameterError, nearest
-from pellucid.core.method import CATALOGUE, About, Explains, Method, is_method
+from pellucid.core.method import CATALOGUE, About, Explains, Method, is_method, whole
 from pellucid.core.method import parameters as _parameters_of
 from pellucid.core.metric import METRICS, AboutMetric, Measures, Metric, is_metric
 from pellucid.core.site import Site
@@ -134,6 +134,8 @@ def make_all(what: Any) -> tuple[Method, ...]:
 
 def remade(name: str, params: Mapping[str, Any]) -> Method | None:
     """A method from what a record keeps of it; None where that is not all of it (a tensor, a function)."""
+    if not whole(params):
+        return None
     given = {key: _inner(value) for key, value in params.items()}
     try:
         made = make(name, {key: value for key, value in given.items() if not isinstance(value, str)})

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from enum import Enum
-from typing import Any, ClassVar, Protocol, TypeGuard, TypeVar, dataclass_transform
+from pathlib import PurePath
+from typing import Any, ClassVar, Protocol, TypeGuard, TypeVar, cast, dataclass_transform
 
 import numpy as np
 from torch import Tensor
@@ -17,6 +18,9 @@ from pellucid.core.explanation import Kind
 from pellucid.core.site import Site
 from pellucid.core.target import Output
 from pellucid.core.words import WORDS
+
+LONGEST = 200
+"""Letters that a record keeps of a parameter that cannot be written down."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +181,18 @@ def jsonable(value: Any) -> Any:
         return [jsonable(v) for v in value]
     if is_method(value):
         return {"method": value.about.name, **parameters(value)}
+    if isinstance(value, Mapping):
+        return {str(k): jsonable(v) for k, v in cast("Mapping[object, object]", value).items()}
     if callable(value):
         return getattr(value, "__name__", type(value).__name__)
-    return str(value)
+    if isinstance(value, PurePath):
+        return str(value)
+    return {"object": type(value).__name__, "says": str(value)[:LONGEST]}
+
+
+def whole(value: Any) -> bool:
+    """Whether a value that was written down is all of it, rather than what stands for a tensor or an object."""
+    if isinstance(value, Mapping):
+        held = cast("Mapping[str, object]", value)
+        return set(held) not in ({"tensor", "sum"}, {"object", "says"}) and all(map(whole, held.values()))
+    return all(map(whole, cast("list[object]", value))) if isinstance(value, list) else True

@@ -13,9 +13,10 @@ from pellucid.core.errors import InputError
 from pellucid.core.fold import Stack
 from pellucid.core.method import at_least, one_of, param
 from pellucid.core.metric import Map, Reading, metric, reading
-from pellucid.ops.nearby import APART, Moves, Near
+from pellucid.ops.nearby import APART, Moves, Near, radius_of
 
 OTHER = "the method does not give this map again"
+FIXED = "no column is a number: nothing lies nearby"
 FLIPS = "every perturbation changes the predicted class"
 STILL = "no perturbation changes the outputs"
 
@@ -52,7 +53,7 @@ async def moved(q: Query, e: Map, m: Nearby) -> Moved:
     """Explain again at points nearby; all metrics of robustness with the same points share the explanations."""
     if e.method is None:
         raise InputError("a map that no method made", "the method that made the map")
-    wide = q.std(m.radius) if m.radius_of == "range" else torch.full_like(q.x[:1], m.radius)
+    wide = radius_of(q, m.radius, m.radius_of)
     near = Near(q.x, wide, m.samples, m.seed)
     got, outputs = await together(q.explain(e.method, near, Moves(e.values)), q.outputs(near, Stack()))
     far, part, gap = got.values[0].unbind(-1)
@@ -67,7 +68,7 @@ async def moved(q: Query, e: Map, m: Nearby) -> Moved:
         ratio=ratio,
         outputs=(said[1:] - said[0]).norm(dim=-1).T,
         stays=(said[1:].argmax(-1) == said[0].argmax(-1)).T,
-        without={OTHER: ~(gap[0] <= 0.05 * size)},
+        without={OTHER: ~(gap[0] <= 0.05 * size), FIXED: torch.full_like(size, not bool(wide.any()), dtype=torch.bool)},
     )
 
 

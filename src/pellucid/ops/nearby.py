@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pellucid.core.ask import Query
 from pellucid.core.fold import Tally
 from pellucid.core.points import Points, generator
 
@@ -43,6 +44,22 @@ class Near(Points):
     def _draw(self, k: int) -> Tensor:
         shape, source = self.x.shape[1:], generator(self.seed, "metric nearby", k)
         return (2 * torch.rand(shape, generator=source, dtype=self.x.dtype) - 1).to(self.x.device)
+
+
+def radius_of(q: Query, radius: float, of: str) -> Tensor:
+    """Half the side of the box in every number, [batch or 1, ...], in the units of x.
+
+    of  `range`: the radius is a fraction of the row's range, of the columns of a table each of its own range there;
+        `units`: it is counted in the units of x. Between two categories there is nothing: they do not move.
+    """
+    columns, known = getattr(q.front, "columns", None), getattr(q.front, "training", None)
+    if columns is None or not isinstance(known, Tensor) or q.x.ndim != 2:
+        return q.std(radius) if of == "range" else torch.full_like(q.x[:1], radius)
+    there = known if len(known) else q.x
+    low, high = there.nan_to_num(nan=torch.inf).amin(0), there.nan_to_num(nan=-torch.inf).amax(0)
+    span = (high - low).clamp_min(0) if of == "range" else torch.ones_like(low)
+    fixed = torch.tensor([bool(one.coded) for one in columns])
+    return torch.where(fixed, 0.0, radius * span)[None].to(q.x)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
