@@ -204,7 +204,11 @@ class Table(NoPixels):
         auto = isinstance(regions, str) and regions == "auto"
         groups = self.groups if auto else regions
         if not isinstance(groups, Mapping):
-            return grouped(regions, len(self.columns))
+            try:
+                return grouped(regions, len(self.columns))
+            except ParameterError as error:
+                wanted = f"{error.wanted}; or groups by name"
+                raise ParameterError(error.got, wanted, "regions={'name': ['column', 'other column']}") from error
         numbers = torch.arange(len(self.columns))
         for names in groups.values():
             at = [self.names.index(_known(name, self.names)) for name in names]

@@ -163,6 +163,14 @@ def test_groups_by_name_play_together() -> None:
     assert got.extras["players"].shape == (4, 6)
 
 
+def test_groups_that_are_none_are_told_how_groups_are_written() -> None:
+    frame = mixed()
+    model = pellucid.wrap(lambda rows: rows["age"].to_numpy(), frame)
+    for regions in ([["age", "weight"], ["city"]], [0, 1], "ages"):
+        with pytest.raises(ParameterError, match="7 numbers; or groups by name"):
+            pellucid.explain(model, frame.iloc[:1], ExactShapley(regions=regions))
+
+
 def test_what_does_not_fit_is_refused() -> None:
     frame = mixed()
     table = Table.of(frame)
