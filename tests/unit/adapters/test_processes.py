@@ -173,6 +173,7 @@ def _until(what: Any) -> None:
 PROGRAM = """
 if __name__ == "__main__":
     import signal, sys, time
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs of a shell in the background are born deaf to it
     import pellucid
     from pellucid import Words
     from tests.unit.adapters import stranger

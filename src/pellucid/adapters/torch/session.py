@@ -344,7 +344,7 @@ class TorchSession:
         before = Intercept(net, rule, names=names)
         with torch.enable_grad(), before:
             leaf = wanted.clone().requires_grad_()
-            tape = Tape(self.sites, lane, rows, leaf)
+            tape = Tape(self.sites, lane, replace(rows, count=len(wanted), b=rows.b[: len(wanted)]), leaf)
             out = self._forward(net, leaf * 1, tape).detach()
         made = Met(key, wanted, before.reference, out, {site: t.detach().clone() for site, t in tape.seen.items()})
         if len(wanted) == 1:
