@@ -50,8 +50,8 @@ it has to see; Pellucid explains the model as it stands.
 AFTER = """\
 ## What small nets show
 
-Captum's DeepLIFT agrees, to rounding, on nets in which it knows every module: convolutions, batch norms, average pooling,
-and each of ReLU, sigmoid, tanh, ELU, leaky ReLU and softplus as a module used once
+Captum's DeepLIFT agrees, to rounding, on nets in which it knows every module: convolutions, batch norms, average
+pooling, and each of ReLU, sigmoid, tanh, ELU, leaky ReLU and softplus as a module used once
 (`test_deep_lift_is_that_of_captum_where_captum_knows_all_modules`). In a softmax it takes a mean over the whole tensor,
 the other rows of the batch included, so that a row's values depend on its neighbours; ours do not, and add up
 (`test_deep_lift_through_a_softmax_does_not_know_the_other_rows`). zennit's five composites agree on vgg11_bn too
