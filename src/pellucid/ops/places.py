@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -78,11 +78,26 @@ def partition(q: Query, regions: Any) -> Tensor | None:
     return cut(regions, q.pixels().detach()).cpu()
 
 
+@runtime_checkable
+class Knows(Protocol):
+    """A front that knows what its rows usually are: a table."""
+
+    @property
+    def typical(self) -> Tensor:
+        """One row, [column]."""
+        ...
+
+
 def filled(q: Query, fill: Any, usual: str) -> Tensor:
-    """What hidden places show, [batch, ...]; `auto` is the usual one for pictures, and zeros for all other rows."""
-    if isinstance(fill, str) and fill == "auto":
-        return q.baseline(usual if q.x.ndim == 4 else "zero")
-    return q.baseline(fill)
+    """What hidden places show, [batch, ...].
+
+    `auto` is the usual one for pictures, a table's typical row for its rows, and zeros for all others.
+    """
+    if not (isinstance(fill, str) and fill == "auto"):
+        return q.baseline(fill)
+    if q.x.ndim == 2 and isinstance(q.front, Knows):
+        return q.front.typical.to(q.x).expand_as(q.x)
+    return q.baseline(usual if q.x.ndim == 4 else "zero")
 
 
 def labels_of(x: Tensor, parts: Tensor | None) -> Tensor:

@@ -67,6 +67,13 @@ class Column:
             )
         return written(number)
 
+    def typical(self, found: Tensor) -> Tensor:
+        """Of numbers and dates the median (of an even count the lower one), of categories the most frequent."""
+        if not self.coded:
+            return found.nanmedian()
+        there = found[found != MISSING]
+        return there.mode().values if len(there) else found.new_tensor(MISSING)
+
     def cell(self, number: float) -> Cell:
         """A value as it is kept beside an explanation: a number where it is one."""
         if self.type not in ("numeric", "integer") or not isfinite(number):
@@ -189,6 +196,12 @@ class Table(NoPixels):
         if key not in self._laws:
             self._laws[key] = Columns.of(rows, [column.type for column in self.columns], bins, quantiles, draw)
         return self._laws[key]
+
+    @property
+    def typical(self) -> Tensor:
+        """The median of columns of numbers and dates, the most frequent value of all others, float64 [column]."""
+        rows = self.training if len(self.training) else self.background
+        return torch.stack([column.typical(found) for column, found in zip(self.columns, rows.mT, strict=True)])
 
     def board(self, rows: Tensor, regions: Any, fill: Any) -> Board:
         """Every column or group plays. regions: `auto`, groups by name, or the number of every column's group."""

@@ -200,3 +200,31 @@ def test_a_torch_model_takes_tables_too() -> None:
     (got,) = pellucid.explain(pellucid.wrap(net, array), array, "input_x_gradient", target=0)
     assert got.inputs.features == ("x0", "x1", "x2")
     assert torch.allclose(got.values, torch.from_numpy(array).float() * net.weight[0].detach())
+
+
+def test_a_typical_row_has_medians_and_the_most_frequent_categories() -> None:
+    frame = mixed()
+    table = Table.of(frame)
+    cells = table.decoded(table.typical[None]).iloc[0]
+    assert (cells["grade"], cells["city"], cells["member"]) == ("a", "Bern", True)
+    assert (cells["age"], cells["weight"], cells["count"]) == (30, 2.5, 3)  # the lower of two in the middle
+    assert cells["since"] == pd.Timestamp("2020-01-01")
+    nobody = Table.of(pd.DataFrame({"kind": pd.Series([None, None], dtype="category"), "size": [1.0, 3.0]}))
+    assert nobody.typical.tolist() == [-1.0, 1.0]
+
+
+def test_metrics_hide_columns_behind_the_typical_row() -> None:
+    """A linear model: comprehensiveness is the weight of what goes, from its typical value."""
+    known = np.random.default_rng(0).normal(5.0, 1.0, (60, 3))
+    weights = np.array([0.02, -0.01, 0.03])
+    model = pellucid.wrap(lambda rows: 0.5 + np.asarray(rows) @ weights[:, None], Table.of(known))
+    got = pellucid.explain(model, known[:4], "kernel_shap", target=0)[0]
+    [deletion] = pellucid.measure(model, got, "deletion", inputs=known[:4], output="logit")
+    typical = np.sort(known, 0)[(len(known) - 1) // 2]
+    order = (-got.values).argsort(1).numpy()
+    for row, first, (gone, curve) in zip(known, order, deletion.curve, strict=False):
+        shown, expected = row.copy(), [0.5 + row @ weights]
+        for column in first:
+            shown[column] = typical[column]
+            expected.append(0.5 + shown @ weights)
+        assert curve == pytest.approx([expected[round(3 * share)] for share in gone])
