@@ -179,7 +179,8 @@ def varied(twin: nn.Module, variant: Variant, name: str) -> nn.Module:
             module._buffers[last] = value.detach()
     if variant.shift:
         net.register_forward_pre_hook(lambda _, given: (given[0] - variant.shift, *given[1:]))
-    return net
+    net.train()  # what modules work out once for eval mode belongs to the old weights; they forget it here
+    return quiet(net)
 
 
 def weighted(twin: nn.Module, order: Sequence[tuple[str, int]]) -> tuple[str, ...]:

@@ -76,6 +76,31 @@ def test_a_variant_of_a_recurrent_layer_has_the_weights_of_the_variant(kind: Any
         assert not torch.allclose(other(x)[0], module(x)[0])
 
 
+def test_a_variant_forgets_what_was_worked_out_of_the_old_weights() -> None:
+    """LeViT's attention keeps its biases by place as soon as it has run in eval mode."""
+    timm = pytest.importorskip("timm")
+    module = timm.create_model("levit_128s", num_classes=3).eval()
+    draw = torch.Generator().manual_seed(0)
+    x = torch.rand(1, 3, 224, 224, generator=draw)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(0, 0.1, generator=draw)
+        before = module(x)
+        twin = make(module)
+        twin(x)
+        biases = [name for name, _ in twin.named_parameters() if name.endswith("attention_biases")]
+        shifts = {name: torch.arange(float(twin.get_parameter(name).shape[1])) for name in biases}
+        other = varied(twin, Variant("moved", lambda weights: {n: weights[n] + shifts[n] for n in biases}), "net")
+        wanted = timm.create_model("levit_128s", num_classes=3).eval()
+        wanted.load_state_dict(module.state_dict())
+        for name in biases:
+            wanted.get_parameter(name).add_(shifts[name])
+        torch.testing.assert_close(other(x), wanted(x), rtol=1e-4, atol=1e-4)
+        assert (other(x) - before).abs().max() > 1e-2
+        assert torch.equal(module(x), before) and torch.equal(twin(x), before) and not other.training
+
+
 def test_checkpointing_is_off_on_the_twin_alone() -> None:
     module: Any = net(Convnet())
     module.gradient_checkpointing = True
