@@ -304,27 +304,35 @@ def _borrowed(model: TorchModel) -> Generator[nn.Module]:
     module itself in eval mode under a lock, put back as it was on any exit.
     """
     local = model._local
-    watch: twins.Watch | None = getattr(local, "watch", None)
-    if watch is None or not watch.same():
-        local.ready, local.cards, local.draws = {}, {}, False
-        try:
-            local.twin = twins.make(model.module)
-        except Exception as error:  # noqa: BLE001 - whatever a stranger's __deepcopy__ raises; the record says it
-            local.twin = None
-            local.why = f"{type(error).__name__}: {error}"
-        local.watch = twins.Watch(model.module)
-    if local.twin is not None:
-        yield local.twin
-        return
     owner: nn.Module = getattr(model.module, "inside", model.module)  # a Keras model has several handles
     with _locks_lock:
         lock = _locks.setdefault(owner, threading.RLock())
+    with lock:  # while another thread has borrowed the module, it is not as it was
+        _renewed(model)
+    if local.twin is not None:
+        yield local.twin
+        return
     try:
         with lock, _as_it_was(model.module):
             yield model.module
     finally:
         if isinstance(model._module, weakref.ref):
             local.ready = {}  # it holds the module, which is not ours to keep alive
+
+
+def _renewed(model: TorchModel) -> None:
+    """The thread's twin made anew where there is none, or the module is no longer what it was."""
+    local = model._local
+    watch: twins.Watch | None = getattr(local, "watch", None)
+    if watch is not None and watch.same():
+        return
+    local.ready, local.cards, local.draws = {}, {}, False
+    try:
+        local.twin = twins.make(model.module)
+    except Exception as error:  # noqa: BLE001 - whatever a stranger's __deepcopy__ raises; the record says it
+        local.twin = None
+        local.why = f"{type(error).__name__}: {error}"
+    local.watch = twins.Watch(model.module)
 
 
 @contextmanager

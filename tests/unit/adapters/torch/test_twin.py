@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from pellucid.adapters.torch import TorchModel
+from pellucid.adapters.torch import twin as twin_module
 from pellucid.adapters.torch.twin import Watch, make, scripted, unwrap, varied
 from pellucid.api import explain
 from pellucid.core.ask import Variant
@@ -311,3 +313,37 @@ def test_it_gives_the_same_explanation_as_a_copy() -> None:
     torch.testing.assert_close(
         explain(module, pictures(), Gradient())[0].values, explain(net(Convnet()), pictures(), Gradient())[0].values
     )
+
+
+def test_nobody_looks_at_a_module_that_another_thread_has_borrowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that cannot be copied runs itself, in eval mode and with what it leaves in its attributes while it runs."""
+    looks: list[bool] = []  # whether it ran when somebody looked
+    inside = threading.Event()
+
+    class Alone(nn.Linear):
+        runs = False
+
+        def __deepcopy__(self, memo: Any) -> Any:
+            raise TypeError("one of a kind")
+
+        def forward(self, input: torch.Tensor) -> torch.Tensor:
+            Alone.runs = True
+            inside.set()
+            time.sleep(0.1)
+            Alone.runs = False
+            return super().forward(input)
+
+    def looked(module: nn.Module) -> Watch:
+        looks.append(Alone.runs)
+        return Watch(module)
+
+    monkeypatch.setattr(twin_module, "Watch", looked)
+    model = TorchModel(Alone(3, 2).train(), Preprocess.identity())
+    x = torch.rand(1, 3, generator=torch.Generator().manual_seed(0))
+    first, second = (threading.Thread(target=explain, args=(model, x, Gradient())) for _ in range(2))
+    first.start()
+    assert inside.wait(30)
+    second.start()
+    first.join()
+    second.join()
+    assert looks and True not in looks and model.module.training
