@@ -55,9 +55,12 @@ def additive(w: Tensor) -> Shown:
 
 def shapley_by_hand(worths: Sequence[float]) -> list[float]:
     """Over all orders of the players, the mean of what each adds to those before it."""
-    players = len(worths).bit_length() - 1
-    every = list(permutations(range(players)))
-    values = [0.0] * players
+    return by_orders(worths, list(permutations(range(len(worths).bit_length() - 1))))
+
+
+def by_orders(worths: Any, every: Sequence[Sequence[int]]) -> list[Any]:
+    """The mean over orders of the players of what each adds to those before it.  worths: by the bits of who is in"""
+    values: list[Any] = [0.0] * len(every[0])
     for order in every:
         before = 0
         for i in order:

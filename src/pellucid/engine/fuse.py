@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from operator import eq
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -14,6 +14,8 @@ from pellucid.core.fold import Fold, Stack, Tally
 from pellucid.core.points import Points
 from pellucid.core.site import Site
 from pellucid.core.target import Pick, Unit
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True, eq=False)
@@ -166,13 +168,18 @@ def shares(groups: Iterable[Group]) -> list[Share]:
 
 def families(every: Sequence[Share]) -> list[list[Share]]:
     """Shares in the order given, those together that differ in the variant of the model alone."""
-    found: list[list[Share]] = []
-    for share in every:
-        near = next((family for family in found if _apart_in_variant(family[0], share)), None)
-        if near is None:
-            found.append([share])
+    return together(every, _apart_in_variant)
+
+
+def together(every: Iterable[T], alike: Callable[[T, T], bool]) -> list[list[T]]:
+    """All in the order given, each with the first others that it is like."""
+    found: list[list[T]] = []
+    for one in every:
+        there = next((them for them in found if alike(them[0], one)), None)
+        if there is None:
+            found.append([one])
         else:
-            near.append(share)
+            there.append(one)
     return found
 
 

@@ -13,6 +13,7 @@ from pellucid.core.errors import PellucidError, UnsupportedModel
 from pellucid.core.fold import Tally
 from pellucid.core.site import Attention, Site, Stream
 from pellucid.core.target import Pick
+from pellucid.engine.fuse import together
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,15 +63,7 @@ class Nested:
 
 def at_equal_points(nested: Sequence[tuple[Inner, int, int]]) -> list[list[tuple[Inner, int, int]]]:
     """Questions for explanations, those at equal points together; of variants in other units, those of one variant."""
-    found: list[list[tuple[Inner, int, int]]] = []
-    for one in nested:
-        alike = (them for them in found if _together(them[0][0], one[0]))
-        there = next(alike, None)
-        if there is None:
-            found.append([one])
-        else:
-            there.append(one)
-    return found
+    return together(nested, lambda one, other: _together(one[0], other[0]))
 
 
 def _together(one: Inner, other: Inner) -> bool:

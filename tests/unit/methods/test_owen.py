@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.games import CELLS, PLAYERS, WHITE, additive, looked_up, number, table, weights
+from tests.unit.games import CELLS, PLAYERS, WHITE, additive, by_orders, looked_up, number, table, weights
 from tests.unit.models import Convnet, net, pictures
 from torch import Tensor
 
@@ -47,14 +47,7 @@ def orders(tree: Any) -> list[list[int]]:
 
 def owen_by_hand(worths: list[float], tree: Any) -> list[float]:
     """Over all orders that the tree allows, the mean of what each player adds to those before it."""
-    every = orders(tree)
-    values = [0.0] * len(every[0])
-    for order in every:
-        before = 0
-        for i in order:
-            values[i] += (worths[before | 1 << i] - worths[before]) / len(every)
-            before |= 1 << i
-    return values
+    return by_orders(worths, orders(tree))
 
 
 def split(worths: list[float], steps: list[list[int]], calls: int) -> Splitting:

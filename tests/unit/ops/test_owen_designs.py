@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.games import by_orders
 from torch import Tensor
 
 from pellucid.core.errors import ParameterError
@@ -58,14 +59,7 @@ def written_out(tree: Tensor) -> list[list[int]]:
 
 def by_hand(tree: Tensor, v: Tensor) -> Tensor:
     """Owen values [player, ...] of all scores [2^players, ...]: what each adds, over all orders."""
-    every = written_out(tree)
-    values = v.new_zeros(len(tree) + 1, *v.shape[1:])
-    for order in every:
-        before = 0
-        for i in order:
-            values[i] += (v[before | 1 << i] - v[before]) / len(every)
-            before |= 1 << i
-    return values
+    return torch.stack(by_orders(v, written_out(tree)))
 
 
 def linear(tree: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ the first pass, down to the same points.
 # pyright: reportPrivateUsage=false
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import ref
@@ -19,12 +19,14 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from pellucid.adapters.torch.watch import tensors
+
 Names = frozenset[str]
 """Of parameters and buffers, by path."""
 INPUT = -1
 """Stands for the call that made what was there before the first one."""
-NUMBERS = (bool, int, float, complex, str, type(None), torch.Size)
-PLAIN = (*NUMBERS, torch.dtype, torch.device, torch.layout, torch.memory_format)
+WORDS = (torch.dtype, torch.device, torch.layout, torch.memory_format)
+PLAIN = (bool, int, float, complex, str, type(None), torch.Size, *WORDS)
 """What a call may give beside tensors: nothing that can change, or be used up."""
 
 
@@ -53,18 +55,6 @@ class Weights:
         """Names that stand for another tensor in another net."""
         mine, theirs = dict(self.kept), dict(other.kept)
         return frozenset(name for name in mine.keys() | theirs.keys() if mine.get(name) is not theirs.get(name))
-
-
-def tensors(nested: Any) -> Iterator[Tensor]:
-    """All tensors in nested tuples, lists and mappings."""
-    if isinstance(nested, Tensor):
-        yield nested
-    elif isinstance(nested, (tuple, list)):
-        for one in nested:
-            yield from tensors(one)
-    elif isinstance(nested, dict):
-        for one in nested.values():
-            yield from tensors(one)
 
 
 def _strided(tensor: Tensor) -> bool:

@@ -163,7 +163,7 @@ class _Eye(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         if (self.made_by or self.pads) and first_tensor(out) is not None:
-            for tensor in _tensors((args, kwargs)):
+            for tensor in tensors((args, kwargs)):
                 self.pads.read(func, args, kwargs or {}, tensor)
                 if id(tensor) in self.made_by:
                     self.read[id(tensor)] = self.read.get(id(tensor), 0) + 1
@@ -233,15 +233,15 @@ class _Eye(TorchFunctionMode):
         return any(made.data_ptr() == out.data_ptr() and made.shape == out.shape for made in self.sigmoids)
 
 
-def _tensors(nested: Any) -> Iterator[Tensor]:
+def tensors(nested: Any) -> Iterator[Tensor]:
     """All tensors in nested tuples, lists and mappings."""
     if isinstance(nested, Tensor):
         yield nested
     elif isinstance(nested, (tuple, list)):
         for one in nested:
-            yield from _tensors(one)
+            yield from tensors(one)
     elif isinstance(nested, dict):
-        yield from _tensors(tuple(nested.values()))
+        yield from tensors(tuple(nested.values()))
 
 
 def first_tensor(out: Any) -> Tensor | None:
